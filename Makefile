@@ -1,0 +1,94 @@
+# Every target does its own set-up: the first call makes .venv, later calls start at once.
+# Works with GNU make 3.81 or later and any POSIX shell.
+
+VERSIONS = 3.13 3.12 3.11
+PYTHON ?=
+ARGS ?=
+CANDIDATES = $(if $(PYTHON),"$(PYTHON)",$(VERSIONS:%=python%) python3 python)
+
+PY = .venv/bin/python
+READY = .venv/ready
+NOTEBOOKS = $(wildcard notebooks/*.ipynb)
+# A stored notebook holds no progress bars, so nbval's kernels must draw none (before 1e9 seconds).
+NBVAL = TQDM_DELAY=1e9 $(PY) -m pytest --nbval --nbval-current-env --nbval-cell-timeout 300
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+unexport MPLBACKEND # a backend chosen by a shell would keep figures out of the notebooks
+
+.DEFAULT_GOAL = help
+.PHONY: help run test test-all check lab bench study refresh lock clean
+
+help: ## print this list
+	@echo 'make TARGET [ARGS="..."] [PYTHON=python3.12]'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F '|' '{printf "%-10s %s\n", $$1, $$2}'
+
+run: $(READY) ## execute the walk on data and write a report; ARGS="--source sample"
+	@$(PY) -m helpers run $(ARGS)
+
+test: $(READY) check ## every check and test but the slow ones
+	$(PY) -m pytest --doctest-modules -m "not slow" tests helpers
+	$(if $(NOTEBOOKS),$(NBVAL) -n 2 --dist loadfile notebooks)
+
+test-all: $(READY) check ## every check and test
+	$(PY) -m pytest --doctest-modules tests helpers
+	$(if $(NOTEBOOKS),$(NBVAL) -n 2 --dist loadfile notebooks)
+
+check: $(READY) ## style of the code
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+lab: $(READY) ## open the notebooks in JupyterLab
+	@$(PY) -m jupyterlab notebooks $(ARGS)
+
+bench: $(READY) ## print times and memory on this machine
+	@set -e; for script in bench/bench_*.py; do $(PY) "$$script" $(ARGS); done
+
+study: $(READY) ## the study of notebook 05 at full size
+	@$(PY) -m helpers.study $(ARGS)
+
+refresh: $(READY) ## execute and tidy the notebooks; ARGS="03_train_recommender"
+	@$(PY) -m helpers.notebooks refresh $(ARGS)
+
+lock: $(READY) ## renew constraints.txt with the newest versions that pyproject.toml allows
+	@$(PY) -m pip install --quiet "uv>=0.9,<1"
+	@.venv/bin/uv pip compile --quiet --universal --upgrade --fork-strategy fewest \
+	  --python-version $(lastword $(VERSIONS)) --all-extras --no-annotate --no-header \
+	  --output-file .venv/constraints.txt pyproject.toml
+	@if grep -n '://\|^-' .venv/constraints.txt; then \
+	  echo 'lock: the lines above are no plain versions; constraints.txt stays as it was.' >&2; exit 1; fi
+	@mv .venv/constraints.txt constraints.txt
+
+clean: ## remove .venv, caches and build files; runs/ stays
+	@rm -rf .venv .cache .hypothesis .pytest_cache .ruff_cache build dist *.egg-info
+	@find helpers tests bench notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) \
+	  -prune -exec rm -rf {} + 2>/dev/null || true
+
+# The file .venv/ready is written after a whole installation and holds the folder's path: an
+# interrupted installation, new versions or a moved folder install again.
+ifneq ($(shell cat $(READY) 2>/dev/null),$(shell pwd -P))
+.PHONY: $(READY)
+endif
+
+$(READY): $(PY) pyproject.toml constraints.txt
+	@rm -f $@
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PY) -m ensurepip # interrupted before it had pip
+	@$(PY) -m pip install -c constraints.txt -e ".[test]"
+	@pwd -P > $@
+
+# Takes the first candidate that can make an environment, else says in one sentence why not.
+$(PY):
+	@wrong=; bare=; \
+	for name in $(CANDIDATES); do \
+	  version=`"$$name" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null` || continue; \
+	  case " $(VERSIONS) " in *" $$version "*) ;; *) wrong="$$name is $$version"; continue;; esac; \
+	  "$$name" -c 'import ensurepip, venv' 2>/dev/null || { bare="$$name ($$version)"; continue; }; \
+	  echo "Making .venv with $$name ($$version); this takes some minutes, once."; \
+	  "$$name" -m venv --clear .venv && exit 0; \
+	  rm -rf .venv; exit 1; \
+	done; \
+	if [ -n "$$bare" ]; then \
+	  echo "$$bare lacks the modules venv and ensurepip: install them (Debian, Ubuntu: apt install python3-venv)." ; \
+	else \
+	  echo "Python 3.11, 3.12 or 3.13 is needed and was not found$${wrong:+ ($$wrong)}: install one," \
+	    "or name it (make run PYTHON=/path/to/python3.12)."; \
+	fi >&2; exit 1

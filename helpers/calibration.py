@@ -1,0 +1,341 @@
+"""Are the probabilities right? Log loss, calibration error and recalibration.
+
+Ranking says whether the better items come first; this module asks whether "20 %" happens in a
+fifth of the cases. On sampled negatives every number here describes the *sampled* rows:
+:func:`shift_logits` takes the sampling back out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
+from scipy.special import expit, xlog1py, xlogy
+from sklearn.linear_model import LogisticRegression
+
+__all__ = [
+    "Recalibration",
+    "base_rate",
+    "calibration_error",
+    "calibration_table",
+    "check_probabilities",
+    "check_rows",
+    "check_scores",
+    "fit_recalibration",
+    "log_loss",
+    "log_loss_from_logits",
+    "shift_logits",
+]
+
+Floats = NDArray[np.float64]
+
+
+def check_scores(scores: ArrayLike, *, name: str = "scores") -> Floats:
+    """Return ``scores`` as a float64 vector, or say what is wrong with them.
+
+    Args:
+        scores: shape ``(n,)`` or ``(n, 1)``, finite, not empty.
+        name: what the error message calls them.
+
+    Returns:
+        Shape ``(n,)``, in input order.
+
+    Raises:
+        ValueError: no rows, another shape, or a value that is NaN or infinite.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim != 1:
+        raise ValueError(f"{name} must have shape (n,) or (n, 1); got {values.shape}.")
+    if not len(values):
+        raise ValueError(f"{name} is empty: there is nothing to measure.")
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        raise ValueError(
+            f"{name} must be finite numbers; {len(bad)} of {len(values)} are NaN or infinite, "
+            f"the first in row {bad[0]}."
+        )
+    return values
+
+
+def check_rows(
+    labels: ArrayLike, scores: ArrayLike, *, both_classes: bool = False, name: str = "scores"
+) -> tuple[Floats, Floats]:
+    """Return labels and scores as float64 vectors of one length, or say what is wrong.
+
+    Args:
+        labels: 0 or 1 for each row.
+        scores: one finite number a row.
+        both_classes: whether a metric is asked for that needs a 0 and a 1.
+        name: what the error message calls the scores.
+
+    Returns:
+        Labels and scores, each of shape ``(n,)``, in input order.
+
+    Raises:
+        ValueError: lengths differ, a label is neither 0 nor 1, only one class came where two are
+            needed, or :func:`check_scores` refuses.
+    """
+    values = check_scores(scores, name=name)
+    truth = np.asarray(labels, dtype=np.float64)
+    if truth.ndim == 2 and truth.shape[1] == 1:
+        truth = truth[:, 0]
+    if truth.shape != values.shape:
+        raise ValueError(
+            f"labels and {name} must have one value a row; "
+            f"got {np.shape(labels)} labels and {np.shape(scores)} {name}."
+        )
+    strange = truth[~np.isin(truth, (0.0, 1.0))]
+    if len(strange):
+        raise ValueError(f"labels must be 0 or 1; got {strange[0]:g} ({len(strange)} such rows).")
+    if both_classes and truth.min() == truth.max():
+        raise ValueError(
+            f"labels must hold both classes; all {len(truth)} are {truth[0]:g}, "
+            "so this metric is not defined."
+        )
+    return truth, values
+
+
+def check_probabilities(probabilities: ArrayLike) -> Floats:
+    """Return ``probabilities`` as a float64 vector, or say what is wrong with them.
+
+    Raises:
+        ValueError: a value outside [0, 1], or :func:`check_scores` refuses.
+    """
+    values = check_scores(probabilities, name="probabilities")
+    if values.min() < 0 or values.max() > 1:
+        raise ValueError(
+            f"probabilities must be in [0, 1]; they run from {values.min():g} to "
+            f"{values.max():g}. For logits there is log_loss_from_logits and fit_recalibration."
+        )
+    return values
+
+
+def log_loss(labels: ArrayLike, probabilities: ArrayLike) -> float:
+    """Return the mean of ``-log(probability given to what happened)``, in nats.
+
+    Nothing is clipped: one row that was certain and wrong makes the mean infinite. That is what
+    the formula says. scikit-learn's ``log_loss`` clips instead, so its answer depends on the
+    dtype. Where logits are at hand, use :func:`log_loss_from_logits`.
+
+    Args:
+        labels: 0 or 1, shape ``(n,)``.
+        probabilities: of label 1, shape ``(n,)``, in [0, 1].
+
+    Returns:
+        0 or more; ``inf`` where a row was certain and wrong.
+
+    Raises:
+        ValueError: :func:`check_rows` or :func:`check_probabilities` refuses.
+
+    Example:
+        >>> round(log_loss([1, 0], [0.5, 0.5]), 4)  # log(2)
+        0.6931
+        >>> log_loss([1, 0], [0.0, 0.5])
+        inf
+    """
+    truth, _ = check_rows(labels, probabilities, name="probabilities")
+    p = check_probabilities(probabilities)
+    return float(-(xlogy(truth, p) + xlog1py(1 - truth, -p)).mean())
+
+
+def log_loss_from_logits(labels: ArrayLike, logits: ArrayLike) -> float:
+    """Return the mean log loss of logits, in nats; exact for logits of any size.
+
+    A row costs ``log(1 + exp(-z))`` for label 1 and ``log(1 + exp(z))`` for label 0. Going through
+    a probability would lose rows whose probability rounds to 0 or 1.
+
+    Args:
+        labels: 0 or 1, shape ``(n,)``.
+        logits: log odds of label 1, shape ``(n,)``.
+
+    Raises:
+        ValueError: :func:`check_rows` refuses.
+
+    Example:
+        >>> log_loss_from_logits([1, 0], [-1e4, -1e4])
+        5000.0
+    """
+    truth, z = check_rows(labels, logits, name="logits")
+    return float(np.logaddexp(0.0, (1 - 2 * truth) * z).mean())
+
+
+def base_rate(probabilities: ArrayLike) -> float:
+    """Return the mean prediction: the positive share that the model expects.
+
+    Example:
+        >>> base_rate([0.25, 0.75])
+        0.5
+    """
+    return float(check_probabilities(probabilities).mean())
+
+
+def calibration_table(
+    labels: ArrayLike, probabilities: ArrayLike, *, bins: int = 10
+) -> pd.DataFrame:
+    """Return what was predicted and what happened, in bins of about equally many rows.
+
+    Equal predictions always share a bin, so the order of the rows cannot matter; with many ties
+    there are fewer bins than asked for, and they are less equal.
+
+    Args:
+        labels: 0 or 1, shape ``(n,)``.
+        probabilities: of label 1, shape ``(n,)``, in [0, 1].
+        bins: how many bins at most.
+
+    Returns:
+        One row a bin, lowest predictions first: ``rows``, ``mean_prediction``, ``positive_share``.
+
+    Raises:
+        ValueError: ``bins`` below 1 or above the number of rows, or the inputs are refused.
+
+    Example:
+        >>> calibration_table([0, 1, 1, 1], [0.1, 0.3, 0.8, 0.8], bins=2)
+           rows  mean_prediction  positive_share
+        0     2              0.2             0.5
+        1     2              0.8             1.0
+    """
+    truth, _ = check_rows(labels, probabilities, name="probabilities")
+    p = check_probabilities(probabilities)
+    if not 1 <= bins <= len(p):
+        raise ValueError(f"bins must be in [1, {len(p)}] (number of rows); got {bins}.")
+    edges = np.unique(np.quantile(p, np.arange(1, bins) / bins))
+    bin_of_row = np.searchsorted(edges, p)  # a value on an edge goes to the bin below it
+    rows = np.bincount(bin_of_row)
+    used = np.flatnonzero(rows)
+    return pd.DataFrame(
+        {
+            "rows": rows[used],
+            "mean_prediction": np.bincount(bin_of_row, p)[used] / rows[used],
+            "positive_share": np.bincount(bin_of_row, truth)[used] / rows[used],
+        }
+    )
+
+
+def calibration_error(labels: ArrayLike, probabilities: ArrayLike, *, bins: int = 10) -> float:
+    """Return the expected calibration error: the mean gap of prediction and outcome by bin.
+
+    ``sum over bins of (rows / all rows) * |mean prediction - positive share|``, with the bins of
+    :func:`calibration_table`. It is never negative, so chance alone lifts it above 0: compare it
+    only at equal numbers of rows and bins.
+
+    Args:
+        labels: 0 or 1, shape ``(n,)``.
+        probabilities: of label 1, shape ``(n,)``, in [0, 1].
+        bins: how many bins at most.
+
+    Returns:
+        A number in [0, 1]; 0 is best.
+
+    Raises:
+        ValueError: as :func:`calibration_table`.
+
+    Example:
+        >>> round(calibration_error([0, 1, 1, 1], [0.1, 0.3, 0.8, 0.8], bins=2), 4)
+        0.25
+
+    Reference: Naeini, Cooper and Hauskrecht (2015), AAAI, "Obtaining well calibrated
+    probabilities using Bayesian binning".
+    """
+    table = calibration_table(labels, probabilities, bins=bins)
+    gap = (table["mean_prediction"] - table["positive_share"]).abs()
+    return float(np.average(gap, weights=table["rows"]))
+
+
+def shift_logits(logits: ArrayLike, offset: float) -> Floats:
+    """Return ``logits + offset``: logits about all exposures, where the rows are a sample of them.
+
+    If every positive was kept but only a share r of the negatives, the odds among the rows are
+    1/r times too high, and ``offset = log(r)``, which is ``Samples.logit_offset``. The order of
+    the rows does not change.
+
+    Args:
+        logits: log odds of label 1 among the sampled rows, shape ``(n,)``.
+        offset: log odds among all exposures minus log odds among the rows; 0 or less when
+            negatives were left out.
+
+    Example:
+        >>> shift_logits([0.0], np.log(1 / 4)).round(4)  # one negative in four was kept
+        array([-1.3863])
+
+    Reference: King and Zeng (2001), Political Analysis 9(2), section 4.1.
+    """
+    return check_scores(logits, name="logits") + float(offset)
+
+
+@dataclass(frozen=True)
+class Recalibration:
+    """The line ``slope * logit + intercept`` that makes logits fit the outcomes of some rows.
+
+    Attributes:
+        slope: below 1 says the logits were too sure; a positive slope keeps the order of rows.
+        intercept: above 0 says positives were predicted too rarely.
+        slope_fitted: False where the slope could not be learnt and was left at 1.
+    """
+
+    slope: float
+    intercept: float
+    slope_fitted: bool = True
+
+    def logits(self, logits: ArrayLike) -> Floats:
+        """Return the recalibrated logits, shape ``(n,)``."""
+        return self.slope * check_scores(logits, name="logits") + self.intercept
+
+    def apply(self, logits: ArrayLike) -> Floats:
+        """Return the recalibrated probabilities, shape ``(n,)``."""
+        return expit(self.logits(logits))
+
+
+def fit_recalibration(labels: ArrayLike, logits: ArrayLike) -> Recalibration:
+    """Return Platt's recalibration: a logistic regression of the label on the logit, no penalty.
+
+    Fit it on ``valid`` and apply it to ``test``; fitted on the rows it is judged on it flatters.
+    Two cases have no best finite slope: all logits equal, or logits that separate the classes.
+    Then the slope stays 1 and only the intercept is fitted (``slope_fitted`` is False).
+
+    Args:
+        labels: 0 or 1, shape ``(n,)``, both present.
+        logits: log odds of label 1, shape ``(n,)``.
+
+    Raises:
+        ValueError: one class only, or :func:`check_rows` refuses.
+
+    Example:
+        >>> line = fit_recalibration([1, 0, 0, 0], [2.0, 2.0, 2.0, 2.0])
+        >>> line.apply([2.0]).round(4)  # the positive share
+        array([0.25])
+
+    Reference: Platt (1999), "Probabilistic outputs for support vector machines"; without his
+    smoothing of the labels.
+    """
+    truth, z = check_rows(labels, logits, both_classes=True, name="logits")
+    if _classes_overlap(truth, z):
+        return _fit_line(truth, z)
+    return Recalibration(1.0, _fit_intercept(truth, z), slope_fitted=False)
+
+
+def _classes_overlap(truth: Floats, z: Floats) -> bool:
+    ones, zeros = z[truth == 1], z[truth == 0]
+    return bool(ones.max() > zeros.min() and zeros.max() > ones.min())
+
+
+def _fit_line(truth: Floats, z: Floats) -> Recalibration:
+    # Standardised logits keep the solver well conditioned whatever their scale.
+    centre, scale = z.mean(), z.std()
+    model = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-10)
+    model.fit(((z - centre) / scale)[:, None], truth)
+    slope = float(model.coef_[0, 0]) / scale
+    return Recalibration(slope, float(model.intercept_[0]) - slope * centre)
+
+
+def _fit_intercept(truth: Floats, z: Floats) -> float:
+    # At the best intercept the mean prediction is the positive share. The share's own log odds,
+    # moved by the extreme logits, lie on either side of it.
+    share = truth.mean()
+    log_odds = np.log(share / (1 - share))
+    low, high = log_odds - z.max() - 1e-6, log_odds - z.min() + 1e-6
+    return float(brentq(lambda shift: expit(z + shift).mean() - share, low, high, xtol=1e-12))

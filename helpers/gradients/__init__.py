@@ -1,0 +1,27 @@
+"""How strongly each training sample pulls on the model: per-sample gradient norms.
+
+Sample ``i`` has the loss ``l_i`` and the gradient ``g_i = dl_i / dtheta`` by all
+trainable parameters. Its length ``||g_i||`` is the importance score of the
+article. There are three ways to it, from slow and plain to fast and general:
+
+- ``naive_norms``: one ``GradientTape`` a sample. Every other way is checked against it.
+- ``dense_gradient_norms``: the formula for one dense layer, so for linear and logistic models.
+- ``PerSampleGradients``: a whole batch for about the price of one gradient step.
+
+How the third one works is told where it happens: ``engine`` (the flow), ``uses`` (who
+reads a variable), ``rules`` (one equation an operation) and ``forms`` (the norm of a
+gradient that is never written out).
+"""
+
+from helpers.gradients.dense import dense_gradient_norms
+from helpers.gradients.engine import PerSampleGradients
+from helpers.gradients.naive import naive_gradients, naive_norms
+from helpers.gradients.uses import UnsupportedOperation
+
+__all__ = [
+    "PerSampleGradients",
+    "UnsupportedOperation",
+    "dense_gradient_norms",
+    "naive_gradients",
+    "naive_norms",
+]

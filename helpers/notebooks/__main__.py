@@ -1,0 +1,49 @@
+"""``python -m helpers.notebooks refresh [NAME ...]`` and ``python -m helpers.notebooks lint``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from helpers.notebooks.execution import NOTEBOOKS, find, refresh
+from helpers.notebooks.rules import lint
+from helpers.schema import DataError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return the exit code: 0, 1 (something is wrong), 2 (bad input)."""
+    parser = argparse.ArgumentParser(
+        prog="python -m helpers.notebooks", description="Renew or check the workbook's notebooks."
+    )
+    parser.add_argument("command", choices=["refresh", "lint"])
+    parser.add_argument("names", nargs="*", help="03_train_recommender ...; none means all")
+    options = parser.parse_args(arguments)
+    try:
+        return _refresh(options.names) if options.command == "refresh" else _lint(options.names)
+    except DataError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except RuntimeError as error:
+        print(
+            f"{error}\nThat file is unchanged. Mend the cell, then refresh again.", file=sys.stderr
+        )
+        return 1
+
+
+def _refresh(names: list[str]) -> int:
+    for path in refresh(names):
+        print(f"{path.stem}: executed, tidied, written")
+    return 0
+
+
+def _lint(names: list[str]) -> int:
+    paths = [find(name) for name in names] or sorted(NOTEBOOKS.glob("*.ipynb"))
+    faults = [sentence for path in paths for sentence in lint(path)]
+    for sentence in faults:
+        print(sentence)
+    print(f"{len(paths)} notebooks, {len(faults)} faults")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

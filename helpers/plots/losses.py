@@ -1,0 +1,100 @@
+"""Figures of losses: their shape, a line fitted to a few points, and the way down."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from helpers.plots.style import COLORS, new_axes
+
+__all__ = ["plot_descent", "plot_fitted_lines", "plot_loss_shapes"]
+
+_HUES = ["blue", "red", "green", "purple", "orange", "black"]
+#: Dashes differ as well as colours, so that a grey print can be read.
+_DASHES = ["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3))]
+
+
+def plot_loss_shapes(
+    shapes: pd.DataFrame, *, ax: Axes | None = None, title: str = "", ylabel: str = "loss"
+) -> Axes:
+    """Draw losses, or their slopes, against the logit: colour by loss, dashes by label.
+
+    Args:
+        shapes: one row a point: ``logit``, ``loss`` (its name), ``label`` (0 or 1), ``value``.
+        ax: axes to draw on; new ones if None.
+        title: what the figure shows.
+        ylabel: name and unit of ``value``.
+
+    Returns:
+        The axes, one line for each loss and label, in the order of the rows.
+    """
+    ax = new_axes(ax)
+    hues = dict(zip(shapes["loss"].unique(), _HUES, strict=False))
+    dashes = dict(zip(shapes["label"].unique(), _DASHES, strict=False))
+    for (loss, label), points in shapes.groupby(["loss", "label"], sort=False):
+        ax.plot(
+            points["logit"],
+            points["value"],
+            color=COLORS[hues[loss]],
+            linestyle=dashes[label],
+            label=f"{loss}, label {label}",
+        )
+    ax.set(title=title, xlabel="logit z (log-odds)", ylabel=ylabel)
+    ax.legend()
+    return ax
+
+
+def plot_fitted_lines(
+    points: pd.DataFrame,
+    lines: pd.DataFrame,
+    *,
+    ax: Axes | None = None,
+    title: str = "",
+    xlabel: str = "area (100 m²)",
+    ylabel: str = "price (million yuan)",
+) -> Axes:
+    """Draw points and the lines that predict them.
+
+    Args:
+        points: one row a sample: ``x``, ``y``.
+        lines: one row an end of a line: ``x``, ``y``, ``name``.
+        ax: axes to draw on; new ones if None.
+        title: what the figure shows.
+        xlabel: name and unit of ``x``.
+        ylabel: name and unit of ``y``.
+
+    Returns:
+        The axes: the points as one collection, one line a name, in the order of the rows.
+    """
+    ax = new_axes(ax)
+    ax.scatter(points["x"], points["y"], color=COLORS["black"], zorder=3, label="samples")
+    for i, (name, ends) in enumerate(lines.groupby("name", sort=False)):
+        ax.plot(ends["x"], ends["y"], label=name, **_distinct(i))
+    ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    ax.legend()
+    return ax
+
+
+def plot_descent(descent: pd.DataFrame, *, ax: Axes | None = None, title: str = "") -> Axes:
+    """Draw the loss after each step of gradient descent, on a logarithmic axis.
+
+    Args:
+        descent: one row a step: ``step``, ``loss`` (above 0), ``name`` (of the run).
+        ax: axes to draw on; new ones if None.
+        title: what the figure shows.
+
+    Returns:
+        The axes, one line a run, in the order of the rows.
+    """
+    ax = new_axes(ax)
+    for i, (name, run) in enumerate(descent.groupby("name", sort=False)):
+        ax.plot(run["step"], run["loss"], label=name, **_distinct(i))
+    ax.set(title=title, xlabel="step", ylabel="mean loss (log scale)", yscale="log")
+    ax.legend()
+    return ax
+
+
+def _distinct(index: int) -> dict[str, object]:
+    """Return the colour and the dashes of the line at a place."""
+    hue = _HUES[index % len(_HUES)]
+    return {"color": COLORS[hue], "linestyle": _DASHES[index % len(_DASHES)]}

@@ -1,0 +1,403 @@
+"""From tables to samples: exposures with a label, a role and features.
+
+A sample is one exposure. Its *cutoff* is the start of the day or week it lies
+in; its features come from rows before the cutoff, its label from the time after
+the exposure. Roles follow time and are never drawn at random.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+
+from helpers import encoding, features, history, journey, schema, sources
+from helpers.cache import cached, code_of
+from helpers.encoding import Encoder, bags, numbered, vocabulary
+from helpers.features import Inputs, local_days, raw_features
+from helpers.history import Ints
+from helpers.schema import DataError, Task
+from helpers.sources import Tables, open_source
+
+__all__ = ["ROLES", "Samples", "load_samples", "make_samples"]
+
+#: Train; what validation-based scores may see; choosing; the final comparison.
+ROLES = ("train", "attribution", "valid", "test")
+_SHARES = (0.62, 0.71, 0.83)  # where the roles end when the task names no dates
+_MIN_PERIODS = 8
+_DAYS = {"day": 1, "week": 7}
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Exposures in time order, ready for a model.
+
+    Attributes:
+        table: one row a sample: ``sample_id`` (its place), ``user_id``,
+            ``item_id``, ``event_time`` (UTC), ``cutoff`` (first day that
+            features cannot see), ``role``, ``label`` (0 or 1) and what the source
+            knows of the exposure, such as ``list_id`` or ``query``.
+        features: raw features, same rows; NaN where unknown.
+        dense: encoded features, float32, shape ``(n, d)``.
+        numbers: ``item`` and ``subcategory``, int32 ``(n,)``, and ``recent``,
+            int32 ``(n, k)``: the user's last items, 0 where there are fewer.
+        sizes: how many numbers each vocabulary needs, with padding and unknown.
+        feature_names: of the dense columns.
+        source: name of the source.
+        notes: what a reader must know about the source.
+        logit_offset: add it to a logit to speak of all exposures.
+        dropped: rows that did not become samples: ``table, reason, rows``.
+        fingerprint: of the data that the samples were made from.
+        truth: planted truth of the samples by row, or None.
+    """
+
+    table: pd.DataFrame
+    features: pd.DataFrame
+    dense: np.ndarray
+    numbers: dict[str, np.ndarray]
+    sizes: dict[str, int]
+    feature_names: list[str]
+    source: str
+    notes: list[str]
+    logit_offset: float
+    dropped: pd.DataFrame
+    fingerprint: str
+    truth: pd.DataFrame | None = None
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @cached_property
+    def _role(self) -> np.ndarray:
+        return self.table["role"].to_numpy().astype(str)
+
+    def rows(self, role: str) -> np.ndarray:
+        """Return the places of a role's samples, in time order."""
+        if role not in ROLES:
+            raise ValueError(f"role must be one of {', '.join(ROLES)}; got {role!r}.")
+        return np.flatnonzero(self._role == role)
+
+    def labels(self, rows: np.ndarray) -> np.ndarray:
+        """Return the labels of these rows, float32, shape ``(n,)``."""
+        return self.table["label"].to_numpy()[rows].astype(np.float32)
+
+    def inputs(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Return what a model reads: ``dense`` and the numbers, row by row."""
+        return {"dense": self.dense[rows], **{k: v[rows] for k, v in self.numbers.items()}}
+
+    def column(self, name: str, rows: np.ndarray) -> np.ndarray:
+        """Return a column of the table for these rows."""
+        return self.table[name].to_numpy()[rows]
+
+    def lists(self, rows: np.ndarray) -> np.ndarray:
+        """Return whole numbers that tell the lists apart; without lists, one a user and day."""
+        part = self.table.iloc[rows]
+        if "list_id" in part and part.list_id.notna().all():
+            return pd.factorize(part.list_id)[0]
+        return part.groupby(["user_id", "cutoff"], sort=False).ngroup().to_numpy()
+
+    def summary(self) -> pd.DataFrame:
+        """Return the samples, users, items, lists, positives and days of each role."""
+        rows = []
+        for role in ROLES:
+            part = self.table.iloc[self.rows(role)]
+            rows.append(
+                {
+                    "role": role,
+                    "samples": len(part),
+                    "users": part.user_id.nunique(),
+                    "items": part.item_id.nunique(),
+                    "positive_share": part.label.mean(),
+                    "first_day": f"{part.cutoff.min():%Y-%m-%d}",
+                    "last_day": f"{part.cutoff.max():%Y-%m-%d}",
+                }
+            )
+        return pd.DataFrame(rows).set_index("role")
+
+
+def load_samples(source: str = "journey", *, path: str | Path = "", seed: int = 0) -> Samples:
+    """Return the samples of a source, from the cache where they were made before.
+
+    Args:
+        source: ``journey``, ``sample`` or ``csv``.
+        path: the folder of a ``csv`` source.
+        seed: of the rows that ``journey`` draws.
+
+    Raises:
+        DataError: as :func:`helpers.sources.open_source` and :func:`make_samples`.
+
+    Example:
+        >>> samples = load_samples("sample")
+        >>> samples.inputs(samples.rows("test"))["dense"].shape[1] == len(samples.feature_names)
+        True
+    """
+    code = code_of(schema, journey, sources, history, features, encoding, __name__)
+    key = {"fingerprint": sources.fingerprint(source, path=path, seed=seed), "code": code}
+    return cached(
+        "samples",
+        key,
+        lambda: make_samples(open_source(source, path=path, seed=seed)),
+        save=_save,
+        load=_load,
+    )
+
+
+def make_samples(tables: Tables) -> Samples:
+    """Make samples from checked tables.
+
+    Raises:
+        DataError: no exposure or no success at all, one user only, too short a
+            period for four roles, or a role with one class only.
+    """
+    task = tables.task
+    events = tables.user_behavior
+    exposures = _exposures(events, task)
+    role, lost = _roles(exposures, task)
+    exposures["label"] = _labels(exposures, events, task)
+    exposures = exposures[role != ""].assign(role=role[role != ""]).reset_index(drop=True)
+    _refuse_unusable(exposures)
+    countable = events[events.event_type.isin(task.history)].reset_index(drop=True)
+    countable["day"] = local_days(countable.event_time, task.time_zone)
+    raw, recent, items = raw_features(
+        Inputs(
+            exposures.drop(columns=["role", "label"]),
+            countable,
+            tables.product_features,
+            tables.users,
+        )
+    )
+    train = (exposures.role == "train").to_numpy()
+    encoder = Encoder.fit(raw[train])
+    numbers, sizes = _number_ids(exposures, raw, recent, items, train)
+    return Samples(
+        table=_table(exposures),
+        features=raw,
+        dense=encoder.dense(raw),
+        numbers=numbers,
+        sizes=sizes,
+        feature_names=encoder.names,
+        source=tables.name,
+        notes=tables.notes,
+        logit_offset=tables.logit_offset,
+        dropped=pd.concat([tables.dropped, lost], ignore_index=True),
+        fingerprint=tables.fingerprint,
+        truth=_truth(exposures, tables.truth),
+    )
+
+
+def _exposures(events: pd.DataFrame, task: Task) -> pd.DataFrame:
+    """Return the impressions in a fixed order, with the day of their cutoff."""
+    shown = events[events.event_type == "impression"].drop(columns="event_type")
+    if shown.empty:
+        raise DataError(
+            "user_behavior: there is no event of type impression; the samples are what a user was "
+            "shown, so the log must hold impressions."
+        )
+    shown = shown.dropna(axis=1, how="all")
+    order = [c for c in ("event_time", "user_id", "list_id", "position", "item_id") if c in shown]
+    if "event_id" in shown:
+        order.append("event_id")
+    shown = shown.sort_values(order, kind="stable", ignore_index=True)
+    day = local_days(shown.event_time, task.time_zone)
+    # 1970-01-01 was a Thursday, so Monday is day 4 of a week counted from it.
+    shown["cutoff_day"] = day if task.cutoff == "day" else day - (day - 4) % 7
+    return shown
+
+
+def _roles(exposures: pd.DataFrame, task: Task) -> tuple[np.ndarray, pd.DataFrame]:
+    """Return each exposure's role, empty for those left out, and a count of these."""
+    start = _day(task.train_from, -(2**62))
+    end = _day(task.end, 2**62)
+    cutoff = exposures.cutoff_day.to_numpy()
+    used = (cutoff >= start) & (cutoff < end)
+    borders = _borders(cutoff[used], task)
+    role = np.array(ROLES, dtype=object)[np.searchsorted(borders, cutoff, side="right")]
+    crossing = used & _crosses(exposures, cutoff, np.append(borders, end), task)
+    role[~used | crossing] = ""
+    lost = [("outside the period that is used", ~used), ("label window crosses a role", crossing)]
+    counts = [
+        {"table": "user_behavior", "reason": f"impression: {reason}", "rows": int(rows.sum())}
+        for reason, rows in lost
+        if rows.any()
+    ]
+    return role, pd.DataFrame(counts, columns=["table", "reason", "rows"])
+
+
+def _day(date: str | None, default: int) -> int:
+    return default if date is None else int(np.datetime64(date, "D").astype(np.int64))
+
+
+def _borders(cutoff: Ints, task: Task) -> np.ndarray:
+    """Return the first days of attribution, valid and test."""
+    periods = np.unique(cutoff)
+    if len(periods) < _MIN_PERIODS:
+        raise DataError(
+            f"user_behavior: the exposures cover {len(periods)} {task.cutoff}s, but train, "
+            f"attribution, valid and test need at least {_MIN_PERIODS}; take a longer period"
+            f"{', or state cutoff: day' if task.cutoff == 'week' else ''}."
+        )
+    stated = task.borders()
+    if stated is None:
+        days = np.sort(cutoff)
+        cuts = [days[int(len(days) * share)] for share in _SHARES]
+        places = np.searchsorted(periods, cuts)
+        # Each role keeps at least one period, however unevenly the exposures lie.
+        for i in range(3):
+            low = (places[i - 1] if i else 0) + 1
+            places[i] = np.clip(places[i], low, len(periods) - 3 + i)
+        return periods[places]
+    borders = np.array([_day(d, 0) for d in stated])
+    inside = np.append(np.append(periods[0], borders), periods[-1] + 1)
+    if (np.diff(inside) <= 0).any():
+        raise DataError(
+            "schema.yaml: train_from, attribution_from, valid_from, test_from and end must follow "
+            f"each other within the exposures' days {_date(periods[0])} to {_date(periods[-1])}; "
+            f"got {', '.join(stated)}."
+        )
+    return borders
+
+
+def _date(day: int) -> str:
+    return str(np.datetime64(int(day), "D"))
+
+
+def _crosses(exposures: pd.DataFrame, cutoff: Ints, ends: np.ndarray, task: Task) -> np.ndarray:
+    """Mark exposures whose label window reaches into the next role."""
+    own_end = ends[np.searchsorted(ends, cutoff, side="right").clip(max=len(ends) - 1)]
+    if task.within == "period":
+        return cutoff + _DAYS[task.cutoff] > own_end
+    last = exposures.event_time + pd.Timedelta(task.within)
+    return local_days(last, task.time_zone) >= own_end
+
+
+def _labels(exposures: pd.DataFrame, events: pd.DataFrame, task: Task) -> np.ndarray:
+    """Return 1 where a success that matches lies within the window, else 0."""
+    for name in task.match_on:
+        if name not in exposures:
+            raise DataError(
+                f'user_behavior: the task matches on "{name}", which the impressions do not have.'
+                f"{schema.near_match(name, exposures.columns)}"
+            )
+    success = events[events.event_type.isin(task.positive)]
+    if success.empty:
+        raise DataError(
+            f"user_behavior: there is no event of type {' or '.join(task.positive)}, so every "
+            "label would be 0; add them, or state task.positive in schema.yaml."
+        )
+    codes = [
+        pd.factorize(pd.concat([exposures[c], success[c]], ignore_index=True))[0]
+        for c in task.match_on
+    ]
+    keys, n = history.join_codes(*codes), len(exposures)
+    times = [_microseconds(f.event_time) for f in (exposures, success)]
+    order = np.lexsort((times[1], keys[n:]))
+    key, time = keys[n:][order], times[1][order]
+    # The first success of the same key at or after the exposure.
+    both_keys, both_times = np.append(key, keys[:n]), np.append(time, times[0])
+    rank = np.empty(len(both_keys), dtype=np.int64)
+    is_exposure = np.arange(len(both_keys)) >= len(key)
+    sorted_rows = np.lexsort((~is_exposure, both_times, both_keys))
+    rank[sorted_rows] = np.cumsum(~is_exposure[sorted_rows])
+    found = rank[len(key) :]
+    exists = (found < len(key)) & (keys[:n] >= 0)
+    found = np.minimum(found, len(key) - 1)
+    exists &= key[found] == keys[:n]
+    return (exists & _within(exposures, time[found], times[0], task)).astype(np.int8)
+
+
+def _microseconds(times: pd.Series) -> Ints:
+    return times.dt.tz_localize(None).to_numpy().astype("datetime64[us]").astype(np.int64)
+
+
+def _within(exposures: pd.DataFrame, success: Ints, shown: Ints, task: Task) -> np.ndarray:
+    """Mark successes (microseconds) that fall into their exposure's window."""
+    if task.within != "period":
+        return success - shown <= pd.Timedelta(task.within) // pd.Timedelta("1us")
+    times = pd.Series(success.astype("datetime64[us]")).dt.tz_localize("UTC")
+    end = exposures.cutoff_day.to_numpy() + _DAYS[task.cutoff]
+    return local_days(times, task.time_zone) < end
+
+
+def _refuse_unusable(exposures: pd.DataFrame) -> None:
+    """Refuse samples from which no honest comparison can come."""
+    if exposures.user_id.nunique() < 2:
+        raise DataError(
+            "user_behavior: all exposures belong to one user; importance is judged over users, so "
+            "take more of them."
+        )
+    for role in ROLES:
+        labels = exposures.label[exposures.role == role]
+        if labels.nunique() < 2:
+            what = "no exposure" if labels.empty else f"only the label {labels.iloc[0]}"
+            raise DataError(
+                f"user_behavior: the role {role} has {what}; both classes are needed in each. Take "
+                "a longer period, or state other dates in schema.yaml."
+            )
+
+
+def _number_ids(
+    exposures: pd.DataFrame,
+    raw: pd.DataFrame,
+    recent: np.ndarray,
+    items: np.ndarray,
+    train: np.ndarray,
+) -> tuple[dict[str, np.ndarray], dict[str, int]]:
+    """Number items and subcategories by vocabularies of the training rows."""
+    known_items = vocabulary(exposures.item_id[train])
+    numbers = {
+        "item": numbered(exposures.item_id, known_items),
+        "recent": bags(recent, numbered(items, known_items)),
+    }
+    sizes = {"item": len(known_items) + 2}
+    subcategory = raw.get("item_subcategory", pd.Series(["unknown"] * len(raw)))
+    known = vocabulary(subcategory[train])
+    numbers["subcategory"] = numbered(subcategory, known)
+    sizes["subcategory"] = len(known) + 2
+    return numbers, sizes
+
+
+def _table(exposures: pd.DataFrame) -> pd.DataFrame:
+    table = exposures.drop(columns="cutoff_day")
+    table.insert(0, "sample_id", np.arange(len(table)))
+    cutoff = exposures.cutoff_day.to_numpy().astype("datetime64[D]").astype("datetime64[s]")
+    table.insert(4, "cutoff", cutoff)
+    return table
+
+
+def _truth(exposures: pd.DataFrame, truth: pd.DataFrame | None) -> pd.DataFrame | None:
+    """Return the planted truth row by row."""
+    if truth is None:
+        return None
+    return truth.set_index("event_id").loc[exposures.event_id].reset_index(drop=True)
+
+
+def _save(samples: Samples, folder: Path) -> None:
+    np.save(folder / "dense.npy", samples.dense)
+    np.savez(folder / "numbers.npz", **samples.numbers)
+    for name in ("table", "features", "dropped", "truth"):
+        frame = getattr(samples, name)
+        if frame is not None:
+            frame.to_parquet(folder / f"{name}.parquet")
+    facts = ("sizes", "feature_names", "source", "notes", "logit_offset", "fingerprint")
+    joblib.dump({name: getattr(samples, name) for name in facts}, folder / "facts.joblib")
+
+
+def _load(folder: Path) -> Samples:
+    def read(name: str) -> pd.DataFrame | None:
+        file = folder / f"{name}.parquet"
+        return pd.read_parquet(file) if file.exists() else None
+
+    with np.load(folder / "numbers.npz") as numbers:
+        return Samples(
+            table=read("table"),
+            features=read("features"),
+            dropped=read("dropped"),
+            truth=read("truth"),
+            dense=np.load(folder / "dense.npy"),
+            numbers=dict(numbers),
+            **joblib.load(folder / "facts.joblib"),
+        )

@@ -1,0 +1,200 @@
+"""What a run is asked to do: which notebooks, with which values for their parameters.
+
+Nothing is started here. Every mistake a person can make in a command is found before
+the first kernel starts.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from helpers.notebooks import Parameter, parameters
+from helpers.schema import REPO, DataError, near_match
+
+__all__ = [
+    "NOTEBOOKS",
+    "WALK",
+    "convert",
+    "fill_parameters",
+    "read_parameter_file",
+    "select_notebooks",
+]
+
+#: Where the notebooks are.
+NOTEBOOKS = REPO / "notebooks"
+#: The numbers of the notebooks that a run on data executes.
+WALK = ("01", "03", "04", "05", "06")
+
+# Parameters that the command line sets by an option of its own.
+_RESERVED = {"source": "--source", "path": "--path", "run_dir": "--out"}
+_BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def select_notebooks(names: Iterable[str] = (), *, everything: bool = False) -> list[str]:
+    """Return the notebooks to run, by number.
+
+    Args:
+        names: ``"04"``, ``"04_score_samples"`` or ``"notebooks/04_score_samples.ipynb"``;
+            none means the walk.
+        everything: all numbered notebooks.
+
+    Returns:
+        Their names without ``.ipynb``, sorted, each once.
+
+    Raises:
+        DataError: there is no such notebook, or a name fits several.
+    """
+    here = sorted(file.stem for file in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+    if not here:
+        raise DataError(
+            "The folder notebooks/ holds no numbered notebook, so there is nothing to run. "
+            "Run this in a full copy of the repository."
+        )
+    if everything:
+        return here
+    return sorted({_match(name, here) for name in names or WALK})
+
+
+def fill_parameters(
+    notebooks: Iterable[str], given: Mapping[str, Any], fixed: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Return the parameters that each notebook gets.
+
+    Args:
+        notebooks: names, as ``select_notebooks`` returns them.
+        given: values by parameter, as a person wrote them; each notebook that declares
+            the parameter gets the value, and at least one must.
+        fixed: values set by the runner; a notebook that does not declare one goes without.
+
+    Returns:
+        By notebook, values by parameter, of the types that the notebook declares.
+
+    Raises:
+        DataError: no notebook declares a given parameter, or a value has the wrong type.
+    """
+    declared = {name: parameters(NOTEBOOKS / f"{name}.ipynb") for name in notebooks}
+    known = {parameter for of_one in declared.values() for parameter in of_one}
+    for parameter in given:
+        _check_known(parameter, known - set(_RESERVED))
+    return {
+        name: {p: v for p, v in fixed.items() if p in of_one}
+        | {p: convert(v, of_one[p], name) for p, v in given.items() if p in of_one}
+        for name, of_one in declared.items()
+    }
+
+
+def convert(value: Any, parameter: Parameter, notebook: str) -> Any:
+    """Return a value in the type that a notebook declares for a parameter.
+
+    Texts are parsed here and not by YAML, for which ``1e-3`` is a text and ``no`` is false.
+
+    Args:
+        value: a text from the command line, or a value from a YAML file.
+        parameter: what the notebook declares.
+        notebook: its name, for the error.
+
+    Raises:
+        DataError: the value is not of that type.
+
+    Example:
+        >>> convert("1e-3", Parameter("rate", float, 0.01, ""), "03_train_recommender")
+        0.001
+    """
+    kind = parameter.type.__name__
+    known, parse = _KINDS[kind]
+    try:
+        return parse(value)
+    except (ValueError, TypeError):
+        raise DataError(
+            f'The parameter "{parameter.name}" of {notebook} must be {known}; got {value!r}. '
+            f"Its default is {parameter.default!r}."
+        ) from None
+
+
+def read_parameter_file(file: Path) -> dict[str, Any]:
+    """Return the parameters that a YAML file names.
+
+    Args:
+        file: lines such as ``epochs: 5``.
+
+    Raises:
+        DataError: there is no such file, or it does not hold names and values.
+    """
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{file}: no such file of parameters (-f).") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file}: this file of parameters cannot be read ({error}).") from None
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" in line {where.line + 1}" if where else ""
+        raise DataError(f'{file}: not valid YAML{line}; write lines like "epochs: 5".') from None
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+        raise DataError(f'{file}: this must name parameters; write lines like "epochs: 5".')
+    return content
+
+
+def _match(name: str, here: list[str]) -> str:
+    stem = Path(name).name.removesuffix(".ipynb")
+    if stem in here:
+        return stem
+    fitting = [notebook for notebook in here if re.fullmatch(rf"{re.escape(stem)}_.*", notebook)]
+    if len(fitting) == 1 and stem.isdigit():
+        return fitting[0]
+    if len(fitting) > 1 and stem.isdigit():
+        raise DataError(f'"{name}" fits several notebooks: {", ".join(fitting)}. Name one.')
+    raise DataError(
+        f'There is no notebook "{name}".{near_match(stem, here)} There are {", ".join(here)}.'
+    )
+
+
+def _check_known(parameter: str, known: set[str]) -> None:
+    if parameter in _RESERVED:
+        raise DataError(f'The parameter "{parameter}" is set by {_RESERVED[parameter]}, not by -p.')
+    if parameter not in known:
+        raise DataError(
+            f'None of the notebooks of this run has a parameter "{parameter}".'
+            f"{near_match(parameter, sorted(known))} They have {', '.join(sorted(known))}."
+        )
+
+
+def _whole_number(value: Any) -> int:
+    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+        raise ValueError
+    return int(value)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not math.isfinite(number := float(value)):
+        raise ValueError
+    return number
+
+
+def _truth(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    try:
+        return _BOOLS[str(value).strip().lower()]
+    except KeyError:
+        raise ValueError from None
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError
+    return str(value)
+
+
+_KINDS = {
+    "int": ("a whole number", _whole_number),
+    "float": ("a number", _number),
+    "bool": ("true or false", _truth),
+    "str": ("a text", _text),
+}

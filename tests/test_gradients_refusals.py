@@ -1,0 +1,219 @@
+"""Where per-sample gradients must refuse: coupled rows, unknown operations, bad input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from gradient_models import (
+    ITEMS,
+    click_mlp,
+    click_rows,
+    cross_entropy,
+    deep_sequential,
+    dense_rows,
+    half_square,
+    in_batch_softmax,
+    linear,
+)
+
+from helpers.backend import keras, tf
+from helpers.gradients import (
+    PerSampleGradients,
+    UnsupportedOperation,
+    dense_gradient_norms,
+    naive_gradients,
+    naive_norms,
+)
+from helpers.gradients.batches import as_arrays, take_rows
+
+layers, ops = keras.layers, keras.ops
+
+
+@pytest.fixture(autouse=True)
+def _same_weights_every_time():
+    keras.utils.set_random_seed(0)
+
+
+# --- coupled rows ------------------------------------------------------------------------
+
+
+def test_a_softmax_over_the_batch_is_refused():
+    x, y = dense_rows(8)
+    engine = PerSampleGradients(deep_sequential(), in_batch_softmax)
+    with pytest.raises(ValueError, match="changes with the rows beside it"):
+        engine.certify(x, y)
+
+
+class CentreByBatch(layers.Layer):
+    """What BatchNormalization does in training: each row sees the mean of all rows."""
+
+    def call(self, x):
+        return x - ops.mean(x, axis=0)
+
+
+def test_a_layer_that_averages_over_the_batch_is_refused():
+    x, y = dense_rows(8)
+    model = keras.Sequential(
+        [keras.Input((3,)), layers.Dense(4), CentreByBatch(), layers.Dense(1, name="last")]
+    )
+    with pytest.raises(ValueError, match="does a layer or the loss average over the batch"):
+        PerSampleGradients(model, half_square).certify(x, y)
+
+
+def test_rows_that_only_lend_each_other_gradients_are_refused_with_the_layer():
+    # Each loss is the row's own number, but its gradient is that of the row before it.
+    def lent(y, prediction):
+        p = tf.reshape(prediction, [-1])
+        return tf.stop_gradient(p - tf.roll(p, 1, 0)) + tf.roll(p, 1, 0)
+
+    x, y = dense_rows(8)
+    engine = PerSampleGradients(deep_sequential(), lent)
+    with pytest.raises(ValueError, match=r'coupled.* at variable ".*/kernel" of layer "dense'):
+        engine.certify(x, y)
+
+
+def test_labels_broadcast_against_predictions_are_refused():
+    x, y = dense_rows(8)
+    model = linear()
+    square = PerSampleGradients(model, lambda y, p: (y - p) ** 2)  # (8,) and (8, 1)
+    with pytest.raises(ValueError, match=r"one value a row, shape \(8,\); got \(8, 8\)"):
+        square.norms(x, y)
+    mean = PerSampleGradients(model, lambda y, p: tf.reduce_mean((y - p) ** 2, axis=1))
+    with pytest.raises(ValueError, match=r"labels have shape \(n,\) and the predictions \(n, 1\)"):
+        mean.certify(x, y)
+
+
+# --- refusals ----------------------------------------------------------------------------
+
+
+def test_a_reduced_loss_is_refused():
+    x, y = dense_rows(4)
+    engine = PerSampleGradients(linear(), lambda y, p: tf.reduce_mean(half_square(y, p)))
+    with pytest.raises(ValueError, match=r"one value a row, shape \(4,\); got \(\)\. Do not av"):
+        engine.norms(x, y)
+
+
+def test_an_operation_without_a_rule_is_refused_by_name():
+    model = keras.Sequential(
+        [keras.Input((3,)), layers.Reshape((3, 1)), layers.Conv1D(2, 2, name="window"),
+         layers.Flatten(), layers.Dense(1)]
+    )  # fmt: skip
+    x, y = dense_rows(4)
+    with pytest.raises(
+        UnsupportedOperation, match=r'window/kernel" of layer "window", read by operation \w+ \("'
+    ):
+        PerSampleGradients(model, half_square).norms(x, y)
+
+
+def test_a_variable_changed_before_it_meets_the_rows_is_refused():
+    model = keras.Sequential([keras.Input((3,)), layers.BatchNormalization(), layers.Dense(1)])
+    x, y = dense_rows(4)
+    with pytest.raises(UnsupportedOperation, match="changed before it meets the rows"):
+        PerSampleGradients(model, half_square).norms(x, y)
+
+
+def test_a_weight_penalty_in_the_loss_is_refused():
+    model = linear()
+
+    def penalised(y, p):
+        return half_square(y, p) + tf.reduce_sum(model.trainable_variables[0].value ** 2)
+
+    with pytest.raises(UnsupportedOperation, match="changed before it meets the rows"):
+        PerSampleGradients(model, penalised).norms(*dense_rows(4))
+
+
+def test_a_table_that_is_also_a_matrix_is_refused():
+    class Tied(keras.Model):
+        def build(self, shape):
+            self.rows = self.add_weight(shape=(ITEMS, 3), name="rows", initializer="normal")
+
+        def call(self, x):
+            looked_up = tf.gather(self.rows.value, x["item"])
+            return tf.matmul(looked_up, self.rows.value, transpose_b=True)
+
+    x, y = click_rows(4)
+    engine = PerSampleGradients(Tied(), lambda y, p: tf.reduce_sum(p, axis=1))
+    with pytest.raises(UnsupportedOperation, match="variable is also read by ResourceGather"):
+        engine.norms({"item": x["item"]}, y)
+
+
+def test_rows_that_are_not_first_are_refused():
+    class Turned(keras.Model):
+        def build(self, shape):
+            self.matrix = self.add_weight(shape=(2, 3), name="matrix", initializer="normal")
+
+        def call(self, x):
+            return tf.transpose(tf.matmul(self.matrix.value, x, transpose_b=True))
+
+    engine = PerSampleGradients(Turned(), lambda y, p: tf.reduce_sum(p, axis=1))
+    with pytest.raises(UnsupportedOperation, match="only `rows @ variable`"):
+        engine.norms(*dense_rows(4))
+
+
+def test_time_before_rows_is_refused():
+    def time_first(x):
+        return tf.reshape(tf.transpose(tf.reshape(x, [-1, 3, 1]), [1, 0, 2]), [-1, 1])
+
+    def rows_first(x):
+        return tf.transpose(tf.reshape(x, [3, -1]))
+
+    model = keras.Sequential(
+        [keras.Input((3,)), layers.Lambda(time_first), layers.Dense(1, name="late"),
+         layers.Lambda(rows_first)]
+    )  # fmt: skip
+    engine = PerSampleGradients(model, lambda y, p: tf.reduce_sum(p**2, axis=1))
+    with pytest.raises((ValueError, UnsupportedOperation), match='layer "late"'):
+        engine.certify(*dense_rows(4))
+
+
+def test_a_loss_without_trainable_variables_is_refused():
+    x, y = dense_rows(4)
+    model = linear()
+    message = "does not depend on any trainable variable"
+    with pytest.raises(ValueError, match=message):
+        PerSampleGradients(model, lambda y, p: tf.cast(y, "float32")).norms(x, y)
+    with pytest.raises(ValueError, match=message):
+        PerSampleGradients(model, lambda y, p: half_square(y, tf.stop_gradient(p))).norms(x, y)
+    with pytest.raises(ValueError, match=message):
+        naive_norms(model, lambda y, p: half_square(y, p.numpy()), x, y)
+
+
+def test_rows_that_do_not_match_are_refused():
+    x, y = click_rows(4)
+    engine = PerSampleGradients(click_mlp(), cross_entropy)
+    for function in (engine.norms, engine.certify, engine.norms_over):
+        with pytest.raises(ValueError, match=r'same number of rows; input "dense" has shape \(4'):
+            function(x, y[:3])
+    with pytest.raises(ValueError, match=r"x has shape \(4, 3\), y has shape \(\)"):
+        as_arrays(x["dense"], np.array(1.0))
+    with pytest.raises(ValueError, match="no rows"):
+        engine.norms_over(*(take_rows(x, slice(0, 0)), y[:0]))
+
+
+def test_small_numbers_that_make_no_sense_are_refused():
+    x, y = dense_rows(4)
+    model = linear()
+    engine = PerSampleGradients(model, half_square)
+    with pytest.raises(ValueError, match="batch_size must be at least 1 row; got 0"):
+        engine.norms_over(x, y, batch_size=0)
+    with pytest.raises(ValueError, match="certify needs at least 2 rows"):
+        engine.certify(x[:1], y[:1])
+    with pytest.raises(ValueError, match=r"row must be in \[0, 3\]; got 4"):
+        naive_gradients(model, half_square, x, y, 4)
+    with pytest.raises(
+        ValueError, match=r"loss of one row must be one number; it has shape \(1, 3"
+    ):
+        naive_norms(model, lambda y, p: p * tf.ones((1, 3)), x, y)
+
+
+def test_a_direction_of_the_wrong_shape_is_refused():
+    engine = PerSampleGradients(linear(), half_square)
+    with pytest.raises(ValueError, match=r"variables, \[\(3, 1\), \(1,\)\]; got \[\(3,\), \(1,\)"):
+        engine.dots(*dense_rows(4), [np.ones(3), np.ones(1)])
+
+
+def test_dense_gradient_norms_refuse_flat_or_unequal_arrays():
+    with pytest.raises(ValueError, match=r"errors must be 2-D.*got shape \(4,\)"):
+        dense_gradient_norms(np.ones((4, 2)), np.ones(4))
+    with pytest.raises(ValueError, match="same rows; got 4 and 3"):
+        dense_gradient_norms(np.ones((4, 2)), np.ones((3, 1)))
