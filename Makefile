@@ -44,10 +44,11 @@ bench: $(READY) ## print times and memory on this machine
 	@set -e; for script in bench/bench_*.py; do $(PY) "$$script" $(ARGS); done
 
 study: $(READY) ## the study of notebook 05 at full size
-	@$(PY) -m helpers.study $(ARGS)
+	@$(PY) bench/study.py $(ARGS)
 
 refresh: $(READY) ## execute and tidy the notebooks; ARGS="03_train_recommender"
 	@$(PY) -m helpers.notebooks refresh $(ARGS)
+	@$(PY) site/headline.py
 
 lock: $(READY) ## renew constraints.txt with the newest versions that pyproject.toml allows
 	@$(PY) -m pip install --quiet "uv>=0.9,<1"

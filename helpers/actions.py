@@ -98,7 +98,7 @@ def drop_highest(scores: npt.ArrayLike, share: float) -> Plan:
     Ties are broken by the rows' places: of equal scores the later are left out.
 
     Raises:
-        ValueError: share is not in [0, 1), or a score is not finite.
+        ValueError: share is not in [0, 1), no row would stay, or a score is not finite.
 
     Example:
         >>> drop_highest([5.0, 1.0, 2.0, 3.0], 0.25).kept
@@ -111,7 +111,15 @@ def drop_highest(scores: npt.ArrayLike, share: float) -> Plan:
 
 
 def drop_random(n: int, share: float, *, seed: int) -> Plan:
-    """Leave out a share of rows drawn evenly: what dropping costs by itself."""
+    """Leave out a share of rows drawn evenly: what dropping costs by itself.
+
+    Raises:
+        ValueError: share is not in [0, 1), or no row would stay.
+
+    Example:
+        >>> int(drop_random(10, 0.3, seed=0).kept.sum())
+        7
+    """
     kept = np.ones(n, dtype=bool)
     kept[np.random.default_rng(seed).permutation(n)[: _count(n, share)]] = False
     return _keeping("drop_random", kept)
@@ -121,7 +129,10 @@ def drop_stratified(scores: npt.ArrayLike, labels: npt.ArrayLike, share: float) 
     """Leave out the given share of each class, its highest scores first.
 
     High scores crowd in the rarer class; dropping them shifts the base rate. This
-    keeps the classes' proportions.
+    keeps the classes' proportions, as far as whole rows can.
+
+    Raises:
+        ValueError: as :func:`drop_highest`, for each class; or the lengths differ.
 
     Example:
         >>> drop_stratified([9.0, 8.0, 1.0, 2.0], [1, 1, 0, 0], 0.5).kept
@@ -141,6 +152,13 @@ def resample(scores: npt.ArrayLike) -> Plan:
     """Draw rows in proportion to their scores, without correcting for it.
 
     On average this descends the same loss as :func:`up_weight`.
+
+    Raises:
+        ValueError: a score is negative or not finite, or all are 0.
+
+    Example:
+        >>> resample([1.0, 3.0]).chance
+        array([0.25, 0.75])
     """
     scores = _checked(scores)
     n = len(scores)
@@ -155,7 +173,11 @@ def importance_sampling(scores: npt.ArrayLike, *, mix: float = 0.1) -> Plan:
 
     Args:
         scores: not negative, shape ``(n,)``.
-        mix: share of even draws, which bounds the weights by ``1 / mix``.
+        mix: share of even draws, which bounds the weights by ``1 / mix``. With 0 a row
+            of score 0 is never drawn, which is right only where its gradient is 0.
+
+    Raises:
+        ValueError: mix is not in [0, 1], a score is negative or not finite, or all are 0.
 
     Example:
         >>> plan = importance_sampling([1.0, 3.0], mix=0.0)
@@ -179,10 +201,16 @@ def per_sample_rate(scores: npt.ArrayLike, learning_rate: float) -> Floats:
     Under plain gradient descent ``sum_i rate_i * g_i / N`` is the step of a weighted
     loss with weights ``rate_i / rate``: the same thing as :func:`up_weight`.
 
+    Raises:
+        ValueError: the learning rate is not positive, a score is negative or not
+            finite, or all are 0.
+
     Example:
         >>> per_sample_rate([1.0, 3.0], 0.1)
         array([0.05, 0.15])
     """
+    if not 0 < learning_rate < np.inf:
+        raise ValueError(f"learning_rate must be positive and finite; got {learning_rate}.")
     return learning_rate * _mean_one(_checked(scores))
 
 
@@ -194,6 +222,9 @@ def draw_order(
     Returns:
         int32, shape ``(updates, batch_size)``; always ``updates * batch_size`` rows.
 
+    Raises:
+        ValueError: the plan keeps no row.
+
     Example:
         >>> plan = drop_highest([0.0, 9.0], 0.5)
         >>> draw_order(plan, updates=1, batch_size=3, rng=np.random.default_rng(0))
@@ -204,6 +235,8 @@ def draw_order(
         drawn = rng.choice(len(plan.chance), size=size, p=plan.chance)
     else:
         rows = np.flatnonzero(plan.kept)
+        if not len(rows):
+            raise ValueError(f"the plan {plan.name} keeps no row to train on.")
         passes = -(-size // len(rows))
         drawn = np.concatenate([rng.permutation(rows) for _ in range(passes)])[:size]
     return drawn.reshape(updates, batch_size).astype(np.int32)
@@ -223,7 +256,10 @@ def _mean_one(values: Floats) -> Floats:
 def _count(n: int, share: float) -> int:
     if not 0 <= share < 1:
         raise ValueError(f"share must lie in [0, 1); got {share}.")
-    return int(round(n * share))
+    count = int(round(n * share))
+    if count == n:
+        raise ValueError(f"share {share} of {n} rows leaves none; use a smaller share.")
+    return count
 
 
 def _checked(scores: npt.ArrayLike | Sequence[float], *, positive: bool = True) -> Floats:

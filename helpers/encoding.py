@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import StandardScaler
 
 __all__ = ["BAG_LENGTH", "PADDING", "UNKNOWN", "Encoder", "bags", "numbered", "vocabulary"]
 
@@ -23,11 +23,15 @@ PADDING, UNKNOWN = 0, 1
 
 @dataclass
 class Encoder:
-    """Scales numbers, one-hot encodes names, and numbers items and subcategories.
+    """Scales numbers and one-hot encodes names.
 
     Counts, amounts and days are taken as ``log(1 + x)``, then every number is
     standardised, with 0 for a missing value and a flag column beside it, and
-    limited to six standard deviations. Everything is fitted on training rows.
+    limited to six standard deviations. A name gets a column; the names of fewer
+    than ``min_rows`` rows, and all after the 29 most frequent of a feature, share
+    the column ``other``, where names that training never saw go too. Where no
+    name is rare there is no such column, and an unseen name is 0 everywhere.
+    Features that do not vary are left out. Everything is fitted on training rows.
 
     Example:
         >>> raw = pd.DataFrame({"user_events": [0.0, 1.0, 3.0], "brand": ["a", "b", "a"]})
@@ -40,53 +44,56 @@ class Encoder:
 
     numbers: list[str]
     flagged: list[str]
-    categories: list[str]
-    scaler: StandardScaler
-    one_hot: OneHotEncoder | None
+    levels: dict[str, list[str]]
+    with_other: list[str]
+    scaler: StandardScaler | None
 
     @classmethod
     def fit(cls, raw: pd.DataFrame, *, min_rows: int = _MIN_ROWS) -> Encoder:
         """Return an encoder fitted on the raw features of the training rows."""
-        is_number = [pd.api.types.is_numeric_dtype(t) for t in raw.dtypes]
-        numbers = [c for c, n in zip(raw, is_number, strict=True) if n and raw[c].nunique() > 1]
-        names = [c for c, n in zip(raw, is_number, strict=True) if not n and raw[c].nunique() > 1]
-        one_hot = None
-        if names:
-            one_hot = OneHotEncoder(
-                min_frequency=min_rows,
-                max_categories=_MAX_LEVELS,
-                handle_unknown="infrequent_if_exist",
-                sparse_output=False,
-                dtype=np.float32,
-            ).fit(raw[names])
+        varied = [c for c in raw if raw[c].nunique() > 1]
+        numbers = [c for c in varied if pd.api.types.is_numeric_dtype(raw[c])]
+        levels = {c: _levels(raw[c], min_rows) for c in varied if c not in numbers}
+        levels = {c: kept for c, kept in levels.items() if kept}
+        with_other = [c for c, kept in levels.items() if raw[c].nunique() > len(kept)]
         flagged = [c for c in numbers if raw[c].isna().any()]
-        return cls(numbers, flagged, names, StandardScaler().fit(_unskewed(raw[numbers])), one_hot)
+        scaler = StandardScaler().fit(_unskewed(raw[numbers])) if numbers else None
+        return cls(numbers, flagged, levels, with_other, scaler)
 
     @property
     def names(self) -> list[str]:
         """Names of the dense columns, in order."""
         labels = self.numbers + [f"{c}_missing" for c in self.flagged]
-        if self.one_hot is not None:
-            out = self.one_hot.get_feature_names_out(self.categories)
-            labels += [_equals(o, self.categories) for o in out]
+        for name, levels in self.levels.items():
+            labels += [f"{name}={level}" for level in levels]
+            if name in self.with_other:
+                labels.append(f"{name}={'any other' if 'other' in levels else 'other'}")
         return labels
 
     def dense(self, raw: pd.DataFrame) -> np.ndarray:
         """Return the dense matrix, float32, shape ``(n, len(names))``."""
-        scaled = self.scaler.transform(_unskewed(raw[self.numbers])).astype(np.float32)
-        scaled = np.clip(np.nan_to_num(scaled, nan=0.0), -_LIMIT, _LIMIT)
-        missing = raw[self.flagged].isna().to_numpy(dtype=np.float32)
-        parts = [scaled, missing]
-        if self.one_hot is not None:
-            parts.append(self.one_hot.transform(raw[self.categories]))
-        return np.hstack(parts)
+        out = np.zeros((len(raw), len(self.names)), dtype=np.float32)
+        if self.scaler is not None:
+            scaled = self.scaler.transform(_unskewed(raw[self.numbers])).astype(np.float32)
+            scaled = np.clip(np.nan_to_num(scaled, nan=0.0), -_LIMIT, _LIMIT)
+            out[:, : len(self.numbers)] = scaled
+        start = len(self.numbers) + len(self.flagged)
+        out[:, len(self.numbers) : start] = raw[self.flagged].isna()
+        for name, levels in self.levels.items():
+            place = pd.Index(levels).get_indexer(pd.Index(raw[name]))
+            if name in self.with_other:
+                place[place < 0] = len(levels)
+            rows = np.flatnonzero(place >= 0)
+            out[rows, start + place[rows]] = 1.0
+            start += len(levels) + (name in self.with_other)
+        return out
 
 
-def _equals(column: str, categories: list[str]) -> str:
-    """Return ``name=level`` for scikit-learn's ``name_level``."""
-    name = max((c for c in categories if column.startswith(f"{c}_")), key=len)
-    level = column[len(name) + 1 :]
-    return f"{name}={'other' if level == 'infrequent_sklearn' else level}"
+def _levels(values: pd.Series, min_rows: int) -> list[str]:
+    """Return the names that get a column of their own, sorted."""
+    counts = values.value_counts()
+    frequent = counts[counts >= min_rows].sort_index().sort_values(kind="stable")
+    return sorted(frequent.index[-(_MAX_LEVELS - 1) :])  # of equal ones, the last by name
 
 
 def _unskewed(numbers: pd.DataFrame) -> np.ndarray:

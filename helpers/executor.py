@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from helpers.cache import write_atomically
+from helpers.notebooks.execution import this_python
 from helpers.schema import REPO
 
 __all__ = ["NotebookFailed", "execute_notebook"]
@@ -53,7 +53,7 @@ def execute_notebook(
             dict(values),
             kernel_name="python3",
             language="python",
-            kernel_manager_class=_this_python(),
+            kernel_manager_class=this_python(),
             progress_bar=bar,
             cwd=REPO,
         )
@@ -67,29 +67,6 @@ def execute_notebook(
     finally:
         log.setLevel(level)
         _forget_machine(target, source)
-
-
-def _this_python() -> type:
-    """Return a kernel manager that starts this interpreter, whatever kernels are installed."""
-    from jupyter_client.kernelspec import KernelSpec
-    from jupyter_client.manager import AsyncKernelManager
-
-    program = [sys.executable, "-m", "ipykernel_launcher"]
-
-    class ThisPython(AsyncKernelManager):
-        @property
-        def kernel_spec(self) -> KernelSpec:
-            return KernelSpec(
-                argv=[*program, "-f", "{connection_file}", "--log-level=CRITICAL"],
-                display_name="Python 3",
-                language="python",
-                env={
-                    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-                    "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # else a warning on every start
-                },
-            )
-
-    return ThisPython
 
 
 def _forget_machine(target: Path, source: Path) -> None:

@@ -8,12 +8,13 @@ attributes) or known at the moment of exposure (context).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from helpers.history import Floats, History, Ints, join_codes
-from helpers.schema import canonical_tables
+from helpers.schema import RESERVED, canonical_tables
 
 __all__ = ["RECENT_LENGTH", "Inputs", "local_days", "raw_features"]
 
@@ -70,10 +71,17 @@ def raw_features(inputs: Inputs) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     columns |= _product(codes, inputs)
     columns |= _store(codes)
     columns |= _query(codes, inputs)
-    numbers = {k: np.asarray(v, dtype=np.float32) for k, v in columns.items()}
-    numbers |= _context_numbers(inputs)
-    frame = pd.DataFrame({**numbers, **_names(codes, inputs)})
+    columns |= _context_numbers(inputs)
+    columns = {k: _float32(v) for k, v in columns.items()}
+    columns |= _names(codes, inputs, taken=set(columns))
+    frame = pd.DataFrame(columns)
     return frame, _recent_items(codes), np.asarray(codes.items)
+
+
+def _float32(values: Floats) -> np.ndarray:
+    """Return the values as float32; what is too large for it becomes its largest number."""
+    largest = np.finfo(np.float32).max
+    return np.clip(values, -largest, largest).astype(np.float32)
 
 
 class _Codes:
@@ -84,7 +92,7 @@ class _Codes:
         self.n = len(exposures)
         self.cutoff = exposures.cutoff_day.to_numpy()
         self.day = events.day.to_numpy()
-        self.time = events.event_time.to_numpy()
+        self.time = events.event_time.dt.tz_localize(None).to_numpy()
         self.user, self.event_user = self._both(exposures.user_id, events.user_id)
         item, self.items = pd.factorize(
             pd.concat([exposures.item_id, events.item_id], ignore_index=True), sort=True
@@ -111,6 +119,17 @@ class _Codes:
             return None
         right = events[name] if name in events else pd.Series([None] * len(events))
         return self._both(exposures[name], right)
+
+    @cached_property
+    def user_past(self) -> History:
+        """The users' own history, which several features ask."""
+        values = {"spend": self.spend, "price": self.price, "priced": ~np.isnan(self.price)}
+        return History(self.event_user, self.day, values)
+
+    @cached_property
+    def user_events(self) -> Floats:
+        """How many events each exposure's user had before the cutoff."""
+        return self.user_past.count(self.user, self.cutoff)
 
     def attribute(self, name: str) -> tuple[Ints, Ints]:
         """Return a product attribute's code for exposures and for events."""
@@ -140,15 +159,13 @@ def _share(part: Floats, whole: Floats) -> Floats:
 
 def _user_profile(c: _Codes) -> dict[str, Floats]:
     """Recency, frequency and spend."""
-    past = History(
-        c.event_user, c.day, {"spend": c.spend, "price": c.price, "priced": ~np.isnan(c.price)}
-    )
+    past = c.user_past
     priced = past.total("priced", c.user, c.cutoff)
     price = past.total("price", c.user, c.cutoff)
     return {
         "user_recency_days": past.days_since_last(c.user, c.cutoff),
         "user_events_28d": past.count(c.user, c.cutoff, days=_MONTH),
-        "user_events": past.count(c.user, c.cutoff),
+        "user_events": c.user_events,
         "user_spend_28d": past.total("spend", c.user, c.cutoff, days=_MONTH),
         "user_mean_price": np.where(priced > 0, price / np.maximum(priced, 1), np.nan),
     }
@@ -156,7 +173,6 @@ def _user_profile(c: _Codes) -> dict[str, Floats]:
 
 def _affinities(c: _Codes) -> dict[str, Floats]:
     """How much of what the user did before was about this product and its relatives."""
-    all_events = History(c.event_user, c.day).count(c.user, c.cutoff)
     columns = {}
     key, event_key = c.pair(c.users, c.its)
     past = History(event_key, c.day)
@@ -165,7 +181,7 @@ def _affinities(c: _Codes) -> dict[str, Floats]:
     for name in ("category", "subcategory", "brand"):
         key, event_key = c.pair(c.users, c.attribute(name))
         past = History(event_key, c.day)
-        columns[f"user_{name}_share"] = _share(past.count(key, c.cutoff), all_events)
+        columns[f"user_{name}_share"] = _share(past.count(key, c.cutoff), c.user_events)
         if name == "subcategory":
             columns["user_subcategory_events"] = past.count(key, c.cutoff)
             columns["user_subcategory_recency_days"] = past.days_since_last(key, c.cutoff)
@@ -214,7 +230,7 @@ def _store(c: _Codes) -> dict[str, Floats]:
     return {
         "store_events_28d": History(c.store[1], c.day).count(c.store[0], c.cutoff, days=_MONTH),
         "store_item_events_28d": History(event_key, c.day).count(key, c.cutoff, days=_MONTH),
-        "user_store_share": _share(visits, History(c.event_user, c.day).count(c.user, c.cutoff)),
+        "user_store_share": _share(visits, c.user_events),
     }
 
 
@@ -250,23 +266,22 @@ def _word_share(query: pd.Series, c: _Codes) -> Floats:
 
 def _context_columns(inputs: Inputs) -> list[str]:
     """Return the exposures' columns that the canonical table does not name."""
-    own = {*canonical_tables()["user_behavior"].columns, "cutoff_day", "day"}
-    own |= {"role", "label", "cutoff", "sample_id"}
+    own = {*canonical_tables()["user_behavior"].columns, *RESERVED}
     return [c for c in inputs.exposures if c not in own and inputs.exposures[c].notna().any()]
 
 
-def _context_numbers(inputs: Inputs) -> dict[str, np.ndarray]:
+def _context_numbers(inputs: Inputs) -> dict[str, Floats]:
     exposures = inputs.exposures
     columns = {}
     if "position" in exposures and exposures.position.notna().any():
-        columns["position"] = exposures.position.to_numpy(dtype=np.float32)
+        columns["position"] = _column(exposures, "position")
     for name in _context_columns(inputs):
         if pd.api.types.is_numeric_dtype(exposures[name]):
-            columns[f"context_{name}"] = exposures[name].to_numpy(dtype=np.float32, na_value=np.nan)
+            columns[f"context_{name}"] = _column(exposures, name)
     return columns
 
 
-def _names(c: _Codes, inputs: Inputs) -> dict[str, pd.Series]:
+def _names(c: _Codes, inputs: Inputs, *, taken: set[str]) -> dict[str, pd.Series]:
     """Return the features that are names: product, context and user attributes."""
     exposures = inputs.exposures
     day = pd.Series(c.cutoff.astype("datetime64[D]"))
@@ -282,17 +297,20 @@ def _names(c: _Codes, inputs: Inputs) -> dict[str, pd.Series]:
             columns[f"context_{name}"] = exposures[name].reset_index(drop=True)
     attributes = inputs.users.set_index("user_id").reindex(exposures.user_id)
     for name in attributes:
-        columns[f"user_{name}"] = attributes[name].reset_index(drop=True)
+        # An attribute called "events" must not replace the feature user_events.
+        feature = f"user_{name}" if f"user_{name}" not in taken else f"user_{name}_attribute"
+        columns[feature] = attributes[name].reset_index(drop=True)
     return {k: v.astype("str").where(v.notna()).fillna("unknown") for k, v in columns.items()}
 
 
 def _recent_items(c: _Codes) -> np.ndarray:
     """Return the codes' items that each user touched last before the cutoff."""
     order = np.lexsort((c.event_item, c.time, c.event_user))
-    span = int(max(c.day.max(initial=0), c.cutoff.max(initial=0))) + 1
-    place = c.event_user[order] * span + c.day[order]
+    first = int(min(c.day.min(initial=0), c.cutoff.min(initial=0)))
+    span = int(max(c.day.max(initial=0), c.cutoff.max(initial=0))) - first + 1
+    place = c.event_user[order] * span + c.day[order] - first
     start = np.searchsorted(place, c.user * span)
-    stop = np.searchsorted(place, c.user * span + c.cutoff)
+    stop = np.searchsorted(place, c.user * span + c.cutoff - first)
     back = stop[:, None] - 1 - np.arange(RECENT_LENGTH)
     items = c.event_item[order][np.maximum(back, 0)] if len(order) else np.zeros_like(back)
     return np.where(back >= start[:, None], items, -1).astype(np.int32)

@@ -15,6 +15,11 @@ __all__ = ["History", "join_codes"]
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
+#: Amounts are added as whole parts of this size. Floating sums differ in their last digits with
+#: what else is in the log; whole numbers do not, so not even a digit of the future shows.
+_PART = 2.0**-24
+_MAX_CODE = 2**38  # leaves room for days beside a code in 63 bits
+
 
 def join_codes(*codes: Ints) -> Ints:
     """Return one code for each combination of codes; -1 where any code is -1.
@@ -25,6 +30,9 @@ def join_codes(*codes: Ints) -> Ints:
     Args:
         codes: integer arrays of one shape, missing as -1.
 
+    Returns:
+        Codes below 2**38, int64, same shape.
+
     Example:
         >>> join_codes(np.array([0, 1, 1]), np.array([2, 2, -1]))
         array([ 2,  5, -1])
@@ -32,8 +40,13 @@ def join_codes(*codes: Ints) -> Ints:
     joined = codes[0].astype(np.int64)
     missing = joined < 0
     for column in codes[1:]:
-        joined = joined * (int(column.max(initial=0)) + 1) + column
+        base = int(column.max(initial=0)) + 1
+        if (int(joined.max(initial=0)) + 1) * base > _MAX_CODE:
+            joined = np.unique(joined, return_inverse=True)[1]
+        joined = joined * base + column
         missing |= column < 0
+    if joined.max(initial=0) > _MAX_CODE:
+        joined = np.unique(joined, return_inverse=True)[1]
     return np.where(missing, -1, joined)
 
 
@@ -44,6 +57,8 @@ class History:
         keys: who or what each event belongs to, shape ``(m,)``; -1 is left out.
         days: day number of each event, shape ``(m,)``.
         values: optional amounts by name, each shape ``(m,)``; NaN counts as 0.
+            They are rounded to 2**-24, or more coarsely where all amounts
+            together exceed 2**38.
 
     Example:
         >>> past = History(np.array([7, 7, 8]), np.array([1, 3, 3]))
@@ -53,14 +68,14 @@ class History:
 
     def __init__(self, keys: Ints, days: Ints, values: dict[str, Floats] | None = None) -> None:
         known = np.flatnonzero(keys >= 0)
-        order = known[np.lexsort((days[known], keys[known]))]
         self._first_day = int(days.min(initial=0))
         self._span = int(days.max(initial=0)) - self._first_day + 2
-        self._days = days[order].astype(np.int64)
-        self._place = keys[order] * self._span + (self._days - self._first_day)
+        place = keys[known] * self._span + (days[known] - self._first_day)
+        order = np.argsort(place)
+        self._place = place[order]
+        self._days = days[known[order]]
         self._sums = {
-            name: np.concatenate([[0.0], np.cumsum(np.nan_to_num(amount[order]))])
-            for name, amount in (values or {}).items()
+            name: _running_sums(amount[known[order]]) for name, amount in (values or {}).items()
         }
 
     def count(self, keys: Ints, cutoff: Ints, *, days: int | None = None) -> Floats:
@@ -80,7 +95,8 @@ class History:
     def total(self, name: str, keys: Ints, cutoff: Ints, *, days: int | None = None) -> Floats:
         """Return the sum of the named values before each cutoff; arguments as in ``count``."""
         start, stop = self._slice(keys, cutoff, days)
-        return self._sums[name][stop] - self._sums[name][start]
+        sums, part = self._sums[name]
+        return (sums[stop] - sums[start]) * part
 
     def days_since_last(self, keys: Ints, cutoff: Ints) -> Floats:
         """Return the days from the last event to the cutoff (at least 1), NaN without one."""
@@ -98,3 +114,11 @@ class History:
         start = np.searchsorted(self._place, keys * self._span + since)
         stop = np.searchsorted(self._place, keys * self._span + until)
         return np.where(keys < 0, 0, start), np.where(keys < 0, 0, stop)
+
+
+def _running_sums(amounts: Floats) -> tuple[Ints, float]:
+    """Return the sums of all amounts up to each place, in whole parts, and the part's size."""
+    limited = np.clip(np.nan_to_num(amounts.astype(np.float64)), -1e200, 1e200)
+    part = max(_PART, 2.0 ** (np.ceil(np.log2(np.abs(limited).sum() + 1)) - 62))
+    parts = np.rint(limited / part).astype(np.int64)
+    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(parts)]), part

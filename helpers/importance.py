@@ -77,22 +77,42 @@ def gradient_norms(
 
     A large norm means hard, rare *or* wrong; it cannot tell which.
 
+    Args:
+        fitted: of any rung.
+        inputs: by name, ``n`` rows each.
+        labels: shape ``(n,)``.
+        progress: show a bar.
+
     Returns:
         float64, shape ``(n,)``, in input order.
+
+    Example:
+        >>> x = {"dense": np.float32([[3.0, 4.0], [0.0, 0.0]])}
+        >>> trainer = Trainer(models.LADDER["linear"], x, {}, batch_size=1)
+        >>> fitted = trainer.fit(np.float32([0.0, 1.0]), seed=0, updates=1)
+        >>> error = np.abs(fitted.outputs(x) - [0.0, 1.0])
+        >>> (gradient_norms(fitted, x, np.array([0.0, 1.0])) / error).round(3)
+        array([5.099, 1.   ])
     """
     if fitted.kind.name in ("linear", "logistic"):
         return dense_gradient_norms(inputs["dense"], _errors(fitted, inputs, labels)[:, None])
     engine = PerSampleGradients(fitted.model, fitted.kind.loss)
-    return engine.norms_over(
-        model_inputs(fitted.model, inputs), np.asarray(labels, np.float32), progress=progress
-    )
+    return _engine_norms(engine, inputs, labels, progress=progress)
+
+
+def _engine_norms(
+    engine: PerSampleGradients, inputs: Arrays, labels: np.ndarray, *, progress: bool
+) -> np.ndarray:
+    x = model_inputs(engine.model, inputs)
+    return engine.norms_over(x, np.asarray(labels, np.float32), progress=progress)
 
 
 def _errors(fitted: Fitted, inputs: Arrays, labels: np.ndarray) -> np.ndarray:
     """Return the loss's derivative by the output: prediction minus label."""
-    outputs = fitted.outputs(inputs)
-    prediction = outputs if fitted.kind.name == "linear" else losses.sigmoid(outputs)
-    return prediction - np.asarray(labels, dtype=np.float64)
+    outputs, labels = fitted.outputs(inputs), np.asarray(labels, dtype=np.float64)
+    if fitted.kind.name == "linear":
+        return outputs - labels
+    return losses.cross_entropy_by_logit(labels, outputs)  # keeps the digits of sigmoid(z) - y
 
 
 def early_gradient_norms(
@@ -115,14 +135,25 @@ def early_gradient_norms(
     Returns:
         float64, shape ``(n,)``.
 
+    Raises:
+        ValueError: no seeds.
+
     Reference: Paul, Ganguli and Dziugaite (2021), arXiv:2107.07075, equation 2
     (GraNd). At initialisation itself it does no better than chance: Kirsch
     (2023), arXiv:2303.14753.
     """
-    total = np.zeros(len(labels))
+    if not seeds:
+        raise ValueError("there must be at least one seed to average over; got none.")
+    total, engine = np.zeros(len(labels)), None
     for seed in tqdm(seeds, desc="early gradients", leave=False, disable=not progress):
         fitted = trainer.fit(labels, seed=seed, updates=updates)
-        total += gradient_norms(fitted, trainer.inputs, labels)
+        if fitted.kind.name != "mlp":
+            total += gradient_norms(fitted, trainer.inputs, labels)
+            continue
+        # One engine for all seeds: tracing a model takes longer than its norms.
+        engine = engine or PerSampleGradients(fitted.model, fitted.kind.loss)
+        engine.model.set_weights(fitted.weights)
+        total += _engine_norms(engine, trainer.inputs, labels, progress=False)
     return total / len(seeds)
 
 
@@ -153,10 +184,21 @@ def out_of_fold_errors(
     Returns:
         float64 in [0, 1], shape ``(n,)``.
 
+    Raises:
+        ValueError: ``users`` has another length than the labels, or there are fewer
+            users than folds.
+
     Reference: Northcutt, Jiang and Chuang (2021), arXiv:1911.00068, section 3
     (predictions are taken out of sample).
     """
-    codes = pd.factorize(users)[0]
+    codes, names = pd.factorize(users)
+    if len(codes) != len(labels):
+        raise ValueError(f"users and labels must agree; got {len(codes)} and {len(labels)} rows.")
+    if not 2 <= folds <= len(names):
+        raise ValueError(
+            f"folds must be in [2, {len(names)}] (number of users); got {folds}. "
+            "A user's rows stay together."
+        )
     error = np.full(len(labels), np.nan)
     parts = list(GroupKFold(n_splits=folds).split(codes, groups=codes))
     for seen, held in tqdm(parts, desc="out of fold", leave=False, disable=not progress):
@@ -174,10 +216,17 @@ def weight_importance(fitted: Fitted, names: list[str]) -> pd.Series:
 
     Raises:
         ValueError: the model has more than one layer, so a weight has no one meaning.
+
+    Example:
+        >>> x = {"dense": np.float32([[1.0, 0.0], [0.0, 0.0]])}
+        >>> trainer = Trainer(models.LADDER["linear"], x, {}, batch_size=2)
+        >>> fitted = trainer.fit(np.float32([1.0, 0.0]), seed=0, updates=1)
+        >>> sorted(weight_importance(fitted, ["price", "age"]).index)
+        ['age', 'price']
     """
     if fitted.kind.name == "mlp":
         raise ValueError("weights speak of features only in a one-unit model; got an mlp.")
-    weights = np.abs(fitted.model.get_layer("unit").get_weights()[0][:, 0])
+    weights = np.abs(fitted.weights[0][:, 0])
     return pd.Series(weights, index=names).sort_values(ascending=False)
 
 
@@ -251,12 +300,12 @@ def importance_table(
         "fold_updates": fold_updates,
         "seed": seed,
     }
-    weights = b"".join(np.ascontiguousarray(w).tobytes() for w in fitted.model.get_weights())
+    weights = b"".join(np.ascontiguousarray(w).tobytes() for w in fitted.weights)
     key = {
         "samples": samples.fingerprint,
         "model": fitted.kind.name,
         "weights": hashlib.sha256(weights).hexdigest(),
-        "code": code_of(losses, models, "helpers.samples", "helpers.gradients", __name__),
+        "code": code_of(*models.MADE_BY, "helpers.gradients", __name__),
         **options,
     }
     return cached(

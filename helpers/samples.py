@@ -15,7 +15,7 @@ import joblib
 import numpy as np
 import pandas as pd
 
-from helpers import encoding, features, history, journey, schema, sources
+from helpers import cleaning, encoding, features, history, journey, schema, sources
 from helpers.cache import cached, code_of
 from helpers.encoding import Encoder, bags, numbered, vocabulary
 from helpers.features import Inputs, local_days, raw_features
@@ -101,7 +101,7 @@ class Samples:
         return part.groupby(["user_id", "cutoff"], sort=False).ngroup().to_numpy()
 
     def summary(self) -> pd.DataFrame:
-        """Return the samples, users, items, lists, positives and days of each role."""
+        """Return the samples, users, items, positives and days of each role."""
         rows = []
         for role in ROLES:
             part = self.table.iloc[self.rows(role)]
@@ -135,8 +135,10 @@ def load_samples(source: str = "journey", *, path: str | Path = "", seed: int = 
         >>> samples.inputs(samples.rows("test"))["dense"].shape[1] == len(samples.feature_names)
         True
     """
-    code = code_of(schema, journey, sources, history, features, encoding, __name__)
-    key = {"fingerprint": sources.fingerprint(source, path=path, seed=seed), "code": code}
+    code = code_of(schema, cleaning, journey, sources, history, features, encoding, __name__)
+    data = sources.fingerprint(source, path=path, seed=seed)
+    # The source as well: a copy of the bundled files is data of yours, without the truth.
+    key = {"source": source, "fingerprint": data, "code": code}
     return cached(
         "samples",
         key,
@@ -156,7 +158,8 @@ def make_samples(tables: Tables) -> Samples:
     task = tables.task
     events = tables.user_behavior
     exposures = _exposures(events, task)
-    role, lost = _roles(exposures, task)
+    end = _day_after(events, task) if task.end is None else _day(task.end, 0)
+    role, lost = _roles(exposures, task, end)
     exposures["label"] = _labels(exposures, events, task)
     exposures = exposures[role != ""].assign(role=role[role != ""]).reset_index(drop=True)
     _refuse_unusable(exposures)
@@ -201,6 +204,8 @@ def _exposures(events: pd.DataFrame, task: Task) -> pd.DataFrame:
     order = [c for c in ("event_time", "user_id", "list_id", "position", "item_id") if c in shown]
     if "event_id" in shown:
         order.append("event_id")
+    if shown.duplicated(order).any():  # then all columns decide, so that the rows' order does not
+        order += [c for c in shown if c not in order]
     shown = shown.sort_values(order, kind="stable", ignore_index=True)
     day = local_days(shown.event_time, task.time_zone)
     # 1970-01-01 was a Thursday, so Monday is day 4 of a week counted from it.
@@ -208,10 +213,14 @@ def _exposures(events: pd.DataFrame, task: Task) -> pd.DataFrame:
     return shown
 
 
-def _roles(exposures: pd.DataFrame, task: Task) -> tuple[np.ndarray, pd.DataFrame]:
+def _day_after(events: pd.DataFrame, task: Task) -> int:
+    """Return the day after the log's last: a label window must not reach into it."""
+    return int(local_days(events.event_time, task.time_zone).max()) + 1
+
+
+def _roles(exposures: pd.DataFrame, task: Task, end: int) -> tuple[np.ndarray, pd.DataFrame]:
     """Return each exposure's role, empty for those left out, and a count of these."""
     start = _day(task.train_from, -(2**62))
-    end = _day(task.end, 2**62)
     cutoff = exposures.cutoff_day.to_numpy()
     used = (cutoff >= start) & (cutoff < end)
     borders = _borders(cutoff[used], task)
@@ -324,7 +333,7 @@ def _within(exposures: pd.DataFrame, success: Ints, shown: Ints, task: Task) -> 
 
 def _refuse_unusable(exposures: pd.DataFrame) -> None:
     """Refuse samples from which no honest comparison can come."""
-    if exposures.user_id.nunique() < 2:
+    if exposures.user_id.nunique() == 1:
         raise DataError(
             "user_behavior: all exposures belong to one user; importance is judged over users, so "
             "take more of them."
@@ -363,7 +372,7 @@ def _number_ids(
 def _table(exposures: pd.DataFrame) -> pd.DataFrame:
     table = exposures.drop(columns="cutoff_day")
     table.insert(0, "sample_id", np.arange(len(table)))
-    cutoff = exposures.cutoff_day.to_numpy().astype("datetime64[D]").astype("datetime64[s]")
+    cutoff = exposures.cutoff_day.to_numpy().astype("datetime64[D]").astype("datetime64[ms]")
     table.insert(4, "cutoff", cutoff)
     return table
 

@@ -1,33 +1,34 @@
 """What the tables must look like, and sentences for when they do not.
 
-``data/schema.yaml`` states the canonical tables. This module reads it, checks a
-frame against it and casts its columns, so that every source delivers the same
-types. It knows nothing about where rows come from.
+``data/schema.yaml`` states the canonical tables. This module reads it, checks
+headers against it, and reads the task that a folder of tables states. It knows
+nothing about where rows come from.
 """
 
 from __future__ import annotations
 
 import difflib
+import zoneinfo
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import yaml
 
 __all__ = [
     "DATA",
     "REPO",
+    "RESERVED",
     "Column",
     "DataError",
     "Table",
     "Task",
     "canonical_tables",
     "check_columns",
-    "clean_rows",
     "near_match",
     "read_task",
 ]
@@ -35,6 +36,10 @@ __all__ = [
 #: The repository's root, and its folder of bundled data.
 REPO = Path(__file__).resolve().parent.parent
 DATA = REPO / "data"
+
+
+#: Names that samples give to columns of their own; a table's extra columns need other names.
+RESERVED = ("sample_id", "cutoff", "cutoff_day", "day", "role", "label")
 
 
 class DataError(ValueError):
@@ -145,11 +150,23 @@ def check_columns(table: Table, columns: list[str], *, where: str) -> None:
         where: the file or table, named in the message.
 
     Raises:
-        DataError: a column appears twice, or a needed one is missing.
+        DataError: a column appears twice, a needed one is missing, or an extra
+            one has a name that samples use themselves.
+
+    Example:
+        >>> check_columns(canonical_tables()["users"], ["user"], where="users.csv")
+        Traceback (most recent call last):
+            ...
+        helpers.schema.DataError: users.csv: column "user_id" is missing; it has user. Did you ...
     """
     twice = sorted({c for c in columns if columns.count(c) > 1})
     if twice:
         raise DataError(f'{where}: column "{twice[0]}" appears twice; rename or remove one.')
+    for name in RESERVED:
+        if name in columns:
+            raise DataError(
+                f'{where}: the samples have a column "{name}" of their own; rename or remove it.'
+            )
     for column in table.columns.values():
         if column.needed and column.name not in columns:
             raise DataError(
@@ -168,123 +185,9 @@ def _rename_hint(name: str, columns: list[str]) -> str:
     return f"{hint} Rename it to {name}." if hint else f' Add a column "{name}".'
 
 
-def clean_rows(
-    table: Table, frame: pd.DataFrame, *, where: str, time_zone: str, max_bad_share: float = 0.2
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Cast a frame to the table's types and drop the rows that do not fit.
-
-    Args:
-        table: the canonical table.
-        frame: rows as read; columns the table does not name are kept as they are.
-        where: the file or table, named in messages.
-        time_zone: zone of the times that name none.
-        max_bad_share: more bad rows than this share stop the run.
-
-    Returns:
-        The clean rows in their order, with a new index, and a frame
-        ``table, reason, rows`` that counts what was dropped (possibly empty).
-
-    Raises:
-        DataError: no rows at all, none left, or too many bad ones.
-    """
-    if frame.empty:
-        raise DataError(f"{where}: there is a header but no row; fill the table and start again.")
-    frame = frame.copy(deep=False)
-    bad: dict[str, np.ndarray] = {}
-    for name, column in table.columns.items():
-        if name not in frame:
-            continue
-        given = frame[name].notna().to_numpy()
-        frame[name] = _cast(frame[name], column, time_zone)
-        present = frame[name].notna().to_numpy()
-        if not column.nullable:
-            bad[f"{name} is empty"] = ~given
-        bad[f"{name} is not {_kind(column)}"] = given & ~present
-        bad |= _rule_breaks(frame[name], column)
-    return _drop_bad(frame, bad, table.name, where, max_bad_share)
-
-
-def _rule_breaks(values: pd.Series, column: Column) -> dict[str, np.ndarray]:
-    """Return, by reason, which present values break the column's rules."""
-    present = values.notna().to_numpy()
-    broken = {}
-    if column.values:
-        allowed = ", ".join(column.values)
-        broken[f"{column.name} is not one of {allowed}"] = (
-            present & ~values.isin(column.values).to_numpy()
-        )
-    if column.minimum is not None:
-        number = pd.to_numeric(values, errors="coerce").fillna(column.minimum).to_numpy()
-        broken[f"{column.name} is below {column.minimum}"] = number < column.minimum
-    if column.unique:
-        broken[f"{column.name} was seen before"] = present & values.duplicated().to_numpy()
-    return broken
-
-
-def _cast(values: pd.Series, column: Column, time_zone: str) -> pd.Series:
-    """Return the values in the column's type; what cannot be read becomes missing."""
-    if column.type == "time":
-        return _cast_time(values, time_zone)
-    if column.type in ("number", "integer"):
-        number = pd.to_numeric(values, errors="coerce").astype("float64")
-        number = number.where(np.isfinite(number))
-        return number.where(number == number.round()) if column.type == "integer" else number
-    if pd.api.types.is_integer_dtype(values) or isinstance(values.dtype, pd.CategoricalDtype):
-        return values
-    if pd.api.types.is_float_dtype(values) and (values.dropna() % 1 == 0).all():
-        return values.astype("Int64")  # whole numbers that pandas widened because one is missing
-    text = values.astype("str").where(values.notna())
-    return text.str.strip() if column.type in ("category", "id") else text
-
-
-def _cast_time(values: pd.Series, time_zone: str) -> pd.Series:
-    """Return UTC times; a time that names no zone is taken to be in ``time_zone``."""
-    if isinstance(values.dtype, pd.DatetimeTZDtype):
-        return values.dt.tz_convert("UTC")
-    if not pd.api.types.is_datetime64_dtype(values):
-        text = values.astype("str").str.strip()
-        zoned = text.str.contains(r"(?:Z|[+-]\d\d:?\d\d)$", regex=True, na=False)
-        if zoned.all():
-            return pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce")
-        if zoned.any():  # mixed: each kind by its own rule
-            parts = [_cast_time(text[zoned], time_zone), _cast_time(text[~zoned], time_zone)]
-            return pd.concat(parts).reindex(values.index)
-        values = pd.to_datetime(text, format="ISO8601", errors="coerce")
-    local = values.dt.tz_localize(time_zone, ambiguous=False, nonexistent="shift_forward")
-    return local.dt.tz_convert("UTC")
-
-
-def _kind(column: Column) -> str:
-    return {"time": "a time (ISO 8601)", "number": "a number", "integer": "a whole number"}.get(
-        column.type, "text"
-    )
-
-
-def _drop_bad(
-    frame: pd.DataFrame, bad: dict[str, np.ndarray], table: str, where: str, max_bad_share: float
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Drop the marked rows; each is counted under its first reason only."""
-    dropped = np.zeros(len(frame), dtype=bool)
-    counts = []
-    for reason, rows in bad.items():
-        first = rows & ~dropped
-        dropped |= rows
-        if first.any():
-            counts.append({"table": table, "reason": reason, "rows": int(first.sum())})
-    report = pd.DataFrame(counts, columns=["table", "reason", "rows"])
-    if dropped.mean() > max_bad_share:
-        worst = report.sort_values("rows").iloc[-1]
-        line = int(np.flatnonzero(bad[worst.reason])[0]) + 2  # line 1 is the header
-        raise DataError(
-            f"{where}: {int(dropped.sum())} of {len(frame)} rows cannot be used, more than the "
-            f"{max_bad_share:.0%} allowed. Most often {worst.reason} ({worst.rows} rows, the first "
-            f"in line {line}). Correct the table and start again."
-        )
-    return frame[~dropped].reset_index(drop=True), report
-
-
-_CUTOFFS = ("day", "week")
 _ACTIONS = ("click", "cart", "purchase")  # what a user does, as against what is shown
+_MATCHES = ("user_id", "item_id", "list_id", "session_id", "query", "store_id")
+_DATES = ("train_from", "attribution_from", "valid_from", "test_from", "end")
 
 
 def read_task(path: Path, default: Task) -> Task:
@@ -295,55 +198,94 @@ def read_task(path: Path, default: Task) -> Task:
         default: the task to start from.
 
     Raises:
-        DataError: the file is not YAML, or a line of it is unknown or wrong.
+        DataError: the file is not YAML, a line of it is unknown or wrong, or
+            only some of the roles' dates are stated.
+
+    Example:
+        >>> read_task(DATA / "sample" / "schema.yaml", Task()).within
+        '1h'
     """
     if not path.exists():
         return default
+    stated = _section(path)
+    _check_lines(path.name, "task", stated, [f.name for f in fields(Task)])
+    values = {k: _task_value(path.name, k, v) for k, v in stated.items() if v is not None}
+    task = replace(default, **values)
+    days = (task.attribution_from, task.valid_from, task.test_from)
+    if any(days) and not all(days):
+        raise DataError(
+            f"{path.name}: task states some of attribution_from, valid_from and test_from; state "
+            "all three, or none to split by shares of time."
+        )
+    return task
+
+
+def _section(path: Path) -> Any:
+    """Return the lines under ``task:``."""
     try:
-        stated = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("task") or {}
-    except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
+        stated = yaml.safe_load(path.read_text(encoding="utf-8-sig")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path.name}: this is not a readable YAML file: {reason}") from None
+    _check_lines(path.name, "the file", stated, ["task"])
+    return stated.get("task") or {}
+
+
+def _check_lines(where: str, what: str, stated: Any, known: list[str]) -> None:
     if not isinstance(stated, dict):
-        raise DataError(f"{path.name}: task must be lines of `name: value`; got {stated!r}.")
-    known = {f.name for f in fields(Task)}
+        raise DataError(f"{where}: {what} must be lines of `name: value`; got {stated!r:.80}.")
     for name in stated:
         if name not in known:
-            hint = near_match(name, known)
-            raise DataError(f'{path.name}: task has an unknown line "{name}".{hint}')
-    return replace(default, **{k: _task_value(path.name, k, v) for k, v in stated.items()})
+            raise DataError(
+                f'{where}: {what} has an unknown line "{name}"; it may have {", ".join(known)}.'
+                f"{near_match(name, known)}"
+            )
 
 
 def _task_value(where: str, name: str, value: Any) -> Any:
     """Return one line of the task in its type, or say what is wrong with it."""
     if name in ("positive", "match_on", "history"):
-        values = tuple(value) if isinstance(value, list) else (str(value),)
-        allowed = (
-            list(canonical_tables()["user_behavior"].columns) if name == "match_on" else _ACTIONS
-        )
-        for one in values:
-            if one not in allowed:
-                raise DataError(
-                    f"{where}: task.{name} has {one!r}; it may hold {', '.join(allowed)}."
-                    f"{near_match(one, allowed)}"
-                )
-        return values
-    if name == "cutoff" and value not in _CUTOFFS:
+        allowed = _MATCHES if name == "match_on" else _ACTIONS
+        return _names(f"{where}: task.{name}", value, allowed)
+    if name == "cutoff" and value not in ("day", "week"):
         raise DataError(f"{where}: task.cutoff must be day or week; got {value!r}.")
-    if name == "within" and value != "period" and not _reads(pd.Timedelta, value):
+    if name == "within" and value != "period" and not _is_span(value):
         raise DataError(
-            f'{where}: task.within must be a time such as 1h, or "period"; got {value}.'
+            f'{where}: task.within must be a time with its unit, such as 1h or 7D, or "period"; '
+            f"got {value!r}."
         )
-    if name == "time_zone" and not _reads(lambda z: pd.Timestamp("2020-01-01", tz=z), value):
-        raise DataError(f"{where}: task.time_zone {value!r} is unknown; use a name such as UTC.")
-    if (name == "end" or name.endswith("_from")) and not _reads(pd.Timestamp, value):
+    if name == "time_zone" and str(value) not in zoneinfo.available_timezones():
+        hint = near_match(value, zoneinfo.available_timezones())
+        raise DataError(
+            f"{where}: task.time_zone {value!r} is unknown; use a name such as Asia/Shanghai.{hint}"
+        )
+    if name in _DATES and not _is_date(value):
         raise DataError(f"{where}: task.{name} must be a date such as 2024-05-31; got {value!r}.")
     return str(value)
 
 
-def _reads(parse: Any, value: Any) -> bool:
+def _names(where: str, value: Any, allowed: tuple[str, ...]) -> tuple[str, ...]:
+    values = tuple(value) if isinstance(value, list) else (value,)
+    for one in values or [value]:
+        if one not in allowed:
+            raise DataError(
+                f"{where} has {one!r}; it may hold {', '.join(allowed)}.{near_match(one, allowed)}"
+            )
+    return values
+
+
+def _is_span(value: Any) -> bool:
+    """Whether a value is text of a time of 0 or more, with a unit."""
+    if not isinstance(value, str) or value.strip().isdigit():
+        return False  # pandas would take a bare number as nanoseconds
     try:
-        parse(value)
-    except (ValueError, TypeError, KeyError):
+        return bool(pd.Timedelta(value) >= pd.Timedelta(0))
+    except ValueError:
         return False
-    return True
+
+
+def _is_date(value: Any) -> bool:
+    try:
+        return str(date.fromisoformat(str(value))) == str(value)
+    except ValueError:
+        return False

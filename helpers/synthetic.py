@@ -28,7 +28,17 @@ import pandas as pd
 from helpers.schema import DATA, DataError
 from helpers.synthetic_world import CATEGORIES, LogSettings, World, make_world
 
-__all__ = ["LogSettings", "SyntheticLog", "generate", "main", "read_truth", "write"]
+__all__ = [
+    "DEFAULT_SETTINGS",
+    "LIST_LENGTH",
+    "SCENES",
+    "LogSettings",
+    "SyntheticLog",
+    "generate",
+    "main",
+    "read_truth",
+    "write",
+]
 
 LIST_LENGTH = 10
 SCENES = ("search", "recommendation")

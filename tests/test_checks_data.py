@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from helpers import checks_data
-from helpers.checks_data import LEAK_CANDIDATES, check_00_1, check_01_1, check_01_2, check_01_3
+from helpers.checks import LEAK_CANDIDATES, check_00_1, check_01_1, check_01_2, check_01_3, data
 
 LEAKS = {name for name, (leaks, _) in LEAK_CANDIDATES.items() if leaks}
 FUNCTIONS = [check_00_1, check_01_2, check_01_3]
@@ -188,8 +187,8 @@ def test_each_wrong_share_gets_the_hint_that_fits(answer, hint):
 
 
 def test_no_two_mistakes_give_the_same_number():
-    counts = checks_data._wrong_counts(checks_data._diary(), pd.Timestamp("2024-03-04"))
-    shares = checks_data._wrong_shares(*checks_data._small_samples())
+    counts = data._wrong_counts(data._diary(), pd.Timestamp("2024-03-04"))
+    shares = data._wrong_shares(*data._small_samples())
     for found, right in ((counts, 3.0), (shares, 7 / 11)):
         values = [round(float(v), 9) for v in found.values()]
         assert len({*values, right}) == len(values) + 1

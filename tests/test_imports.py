@@ -17,12 +17,12 @@ ROOT = Path(helpers.__file__).parent
 
 #: The rooms from left to right. A room may import only from rooms to its left.
 ORDER = (
-    *("schema", "cache", "synthetic_world", "synthetic", "journey", "sources"),
+    *("schema", "cache", "synthetic_world", "synthetic", "journey", "cleaning", "sources"),
     *("history", "encoding", "features", "samples"),
     *("backend", "profiling", "losses", "models", "gradients", "importance", "actions"),
     *("calibration", "ranking", "intervals", "evaluation", "study", "plots"),
     *("notebooks", "record", "settings", "report_text", "report", "executor", "runs"),
-    *("checks", "checks_models", "__main__"),
+    *("checks", "__main__"),
 )
 #: Only these rooms may load TensorFlow when they are imported.
 WITH_TENSORFLOW = {"backend", "profiling", "models", "gradients", "importance", "study"}

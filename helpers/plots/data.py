@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.dates import ConciseDateFormatter
 
 from helpers.plots.style import COLORS, new_axes
 
@@ -75,8 +76,8 @@ def plot_positive_share(
             fontsize=8,
             color="#444444",
         )
+    ax.margins(x=0.09, y=0.2)  # room for the numbers above the points
     ax.set(title=title, xlabel=xlabel, ylabel="share of positives", ylim=(0, None))
-    ax.margins(y=0.2)
     return ax
 
 
@@ -119,8 +120,8 @@ def plot_visible_events(
     ax.axvspan(cutoff, end, color=COLORS["yellow"], alpha=0.35, label="period of the label")
     ax.axvline(cutoff, color=COLORS["black"], linestyle="--", label="cutoff")
     ax.set(title=title, xlabel="day", ylabel="events of the user")
+    ax.xaxis.set_major_formatter(ConciseDateFormatter(ax.xaxis.get_major_locator()))
     ax.legend(ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.28), fontsize=8)
-    ax.tick_params(axis="x", rotation=20)
     return ax
 
 

@@ -24,7 +24,7 @@ def plot_ladder(table: pd.DataFrame, *, ax: Axes | None = None, title: str = "")
     Returns:
         The axes; the points are in the order of the rows, the first one lowest.
     """
-    ax = new_axes(ax, height=2.8)
+    ax = new_axes(ax, height=1.0 + 0.4 * len(table))
     spread = [table.auc - table.low, table.high - table.auc]
     ax.errorbar(
         table.auc, table.model, xerr=spread, fmt="o", color=COLORS["blue"], capsize=3, markersize=6

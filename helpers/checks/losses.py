@@ -1,4 +1,4 @@
-"""Self-checks of the exercises: a verdict in words, with a hint that fits the mistake.
+"""Self-checks of the exercises of notebook 02.
 
 ``check_NN_K`` judges exercise K of notebook NN. It returns one sentence or two, which
 begin with ``Correct``, ``Not yet`` or ``Still empty``, and it never raises: an answer
@@ -12,13 +12,13 @@ Example:
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from helpers.checks.verdicts import matching_hint, not_yet, result_of, same
 from helpers.losses import (
     cross_entropy,
     cross_entropy_by_logit,
@@ -46,19 +46,19 @@ def check_02_1(answer: Callable[..., Any]) -> str:
     """
     area, price, line = np.array([0.6, 1.1, 1.3, 1.9, 2.4]), np.array([2, 2, 4, 5, 4.5]), (0.7, 0.2)
     right = linear_gradient(area[:, None], price, line[:1], line[1])
-    got = _result(answer, area, price, *line)
+    got = result_of(answer, area, price, *line)
     if isinstance(got, str):
         return got
     if got.shape != (2,):
-        return _not_yet(
+        return not_yet(
             f"two numbers should come back, (by_weight, by_bias); the shape is {got.shape}. "
             "Average over the samples before you return."
         )
-    if _same(got, right):
+    if same(got, right):
         return "Correct: error times input for the weight, the mean error for the bias."
-    if not _same(got / right, np.full(2, got[0] / right[0])):
+    if not same(got / right, np.full(2, got[0] / right[0])):
         return _one_wrong_part(got, right)
-    return _not_yet(_wrong_factor(got[0] / right[0], len(area)))
+    return not_yet(_wrong_factor(got[0] / right[0], len(area)))
 
 
 def check_02_2(answer: Callable[..., Any]) -> str:
@@ -72,22 +72,22 @@ def check_02_2(answer: Callable[..., Any]) -> str:
         'Correct'
     """
     y, logit = np.array([0, 1, 1, 0.0]), np.array([1.5, -2, 0.5, -0.3])
-    got = _result(answer, y, logit)
+    got = result_of(answer, y, logit)
     if isinstance(got, str):
         return got
     right = cross_entropy_by_logit(y, logit)
-    if hint := _match(got, _wrong_slopes(y, logit)):
-        return _not_yet(hint)
+    if hint := matching_hint(got, _wrong_slopes(y, logit)):
+        return not_yet(hint)
     if got.shape != right.shape:
-        return _not_yet(
+        return not_yet(
             f"one number a sample should come back, shape {right.shape}; the shape is "
             f"{got.shape}. Is something averaged, or broadcast to a table?"
         )
-    if not _same(got, right):
-        return _not_yet("try y = 1, z = 0: a slope of -1/2 should come back.")
-    extreme = _result(answer, np.array([0, 1.0]), np.array([1000, -1000.0]))
-    if isinstance(extreme, str) or not _same(extreme, np.array([1, -1.0])):
-        return _not_yet(
+    if not same(got, right):
+        return not_yet("try y = 1, z = 0: a slope of -1/2 should come back.")
+    extreme = result_of(answer, np.array([0, 1.0]), np.array([1000, -1000.0]))
+    if isinstance(extreme, str) or not same(extreme, np.array([1, -1.0])):
+        return not_yet(
             "right for small logits, but not for z = 1000. "
             "Never compute exp of a large positive number: helpers.losses.sigmoid does not."
         )
@@ -118,15 +118,15 @@ def _wrong_slopes(y: NDArray, logit: NDArray) -> Mapping[str, NDArray]:
 
 def _one_wrong_part(got: NDArray, right: NDArray) -> str:
     """Return the verdict when the two parts of a gradient are not wrong by one factor."""
-    if _same(got, right[::-1]):
-        return _not_yet("the two numbers are swapped: return (by_weight, by_bias).")
-    if _same(got, right[[1, 1]]):
-        return _not_yet("the input is forgotten. The prediction is w x + b, so dp/dw = x.")
-    if _same(got[0], right[0]):
-        return _not_yet("the weight is right, the bias is not. What is dp/db of w x + b?")
-    if _same(got[1], right[1]):
-        return _not_yet("the bias is right, the weight is not. What is dp/dw of w x + b?")
-    return _not_yet("multiply each error p - y by its own input x, then take the mean.")
+    if same(got, right[::-1]):
+        return not_yet("the two numbers are swapped: return (by_weight, by_bias).")
+    if same(got, right[[1, 1]]):
+        return not_yet("the input is forgotten. The prediction is w x + b, so dp/dw = x.")
+    if same(got[0], right[0]):
+        return not_yet("the weight is right, the bias is not. What is dp/db of w x + b?")
+    if same(got[1], right[1]):
+        return not_yet("the bias is right, the weight is not. What is dp/dw of w x + b?")
+    return not_yet("multiply each error p - y by its own input x, then take the mean.")
 
 
 def _wrong_factor(factor: float, samples: int) -> str:
@@ -143,31 +143,3 @@ def _wrong_factor(factor: float, samples: int) -> str:
     elif not np.isclose(size, 1):
         reasons.append(f"both numbers are {size:.3g} times what they should be")
     return "; ".join(reasons) + "."
-
-
-def _result(answer: Callable[..., Any], *inputs: Any) -> NDArray | str:
-    """Return what the answer computes as a float array, or the verdict if that fails."""
-    if not callable(answer):
-        return _not_yet(f"give the function itself, without brackets; got {answer!r:.60}.")
-    try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            got = answer(*(np.copy(i) if isinstance(i, np.ndarray) else i for i in inputs))
-            if got is None or got is Ellipsis:
-                return "Still empty: write the function's body and run the cell again."
-            return np.asarray(got, dtype=float)
-    except Exception as error:  # whatever a learner's code raises, the check must not
-        return _not_yet(f"it stops with {type(error).__name__}: {error}")
-
-
-def _match(got: NDArray, mistakes: Mapping[str, NDArray]) -> str:
-    """Return the hint of the first mistake that gives these numbers, else ""."""
-    return next((hint for hint, wrong in mistakes.items() if _same(got, np.asarray(wrong))), "")
-
-
-def _same(got: NDArray, want: NDArray) -> bool:
-    return np.shape(got) == np.shape(want) and bool(np.allclose(got, want, rtol=1e-6, atol=1e-9))
-
-
-def _not_yet(hint: str) -> str:
-    return f"Not yet: {hint}"

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from helpers.checks import _match, _not_yet, _result, _same
+from helpers.checks.verdicts import matching_hint, not_yet, result_of, same
 from helpers.losses import sigmoid
 
 __all__ = ["LEAK_CANDIDATES", "check_00_1", "check_01_1", "check_01_2", "check_01_3"]
@@ -58,7 +58,7 @@ def check_00_1(answer: Callable[..., Any]) -> str:
         'Still empty'
     """
     x, y, z = np.array([0.6, -1.2, 0.4]), 1.0, -0.7
-    got = _result(answer, x, y, z)
+    got = result_of(answer, x, y, z)
     if isinstance(got, str):
         return got
     surprise, leverage = abs(sigmoid(z) - y), np.sqrt(x @ x + 1)
@@ -83,12 +83,12 @@ def check_00_1(answer: Callable[..., Any]) -> str:
             surprise * (np.abs(x).sum() + 1)
         ),
     }
-    if hint := _match(got, mistakes):
-        return _not_yet(hint)
+    if hint := matching_hint(got, mistakes):
+        return not_yet(hint)
     if got.shape != ():
-        return _not_yet(f"one number should come back; the shape is {got.shape}.")
-    if not _same(got, np.asarray(surprise * leverage)):
-        return _not_yet("try x = (3, 4), y = 1, z = 0: half of the root of 26 should come back.")
+        return not_yet(f"one number should come back; the shape is {got.shape}.")
+    if not same(got, np.asarray(surprise * leverage)):
+        return not_yet("try x = (3, 4), y = 1, z = 0: half of the root of 26 should come back.")
     return "Correct: surprise |p - y| times leverage, the root of sum(x ** 2) + 1."
 
 
@@ -105,24 +105,24 @@ def check_01_1(answer: Iterable[str]) -> str:
     if answer is None or answer is Ellipsis:
         return "Still empty: write the names of the columns that leak, and run the cell again."
     if isinstance(answer, str) or not isinstance(answer, Iterable):
-        return _not_yet(f"give a set of names in curly brackets; got {answer!r:.60}.")
+        return not_yet(f"give a set of names in curly brackets; got {answer!r:.60}.")
     try:
         named = {str(name).strip().lower() for name in answer}
     except Exception as error:  # an iterable may fail in any way
-        return _not_yet(f"it stops with {type(error).__name__}: {error}")
+        return not_yet(f"it stops with {type(error).__name__}: {error}")
     if not named:
         return "Still empty: write the names of the columns that leak, and run the cell again."
     if unknown := sorted(named - set(LEAK_CANDIDATES)):
-        return _not_yet(
+        return not_yet(
             f'there is no column "{unknown[0]:.40}"; choose from {", ".join(LEAK_CANDIDATES)}.'
         )
     for name, (leaks, reason) in LEAK_CANDIDATES.items():
         if name in named and not leaks:
-            return _not_yet(f'"{name}" {reason}')
+            return not_yet(f'"{name}" {reason}')
     missed = [name for name, (leaks, _) in LEAK_CANDIDATES.items() if leaks and name not in named]
     if missed:
         others = "one column more leaks" if len(missed) == 1 else f"{len(missed)} columns more leak"
-        return _not_yet(
+        return not_yet(
             f"what you named leaks, but {others}. Ask of each column: can I fill it in on the "
             "Sunday before the week, for products that are bought and for those that are not?"
         )
@@ -147,14 +147,14 @@ def check_01_2(answer: Callable[..., Any]) -> str:
     if isinstance(got, str):
         return got
     if got.shape != ():
-        return _not_yet(f"one number should come back; the shape is {got.shape}.")
-    if hint := _match(got, _wrong_counts(events, cutoff)):
-        return _not_yet(hint)
+        return not_yet(f"one number should come back; the shape is {got.shape}.")
+    if hint := matching_hint(got, _wrong_counts(events, cutoff)):
+        return not_yet(hint)
     if got != 3:
-        return _not_yet(f"it returns {got:g} where 3 events count.")
+        return not_yet(f"it returns {got:g} where 3 events count.")
     other = _applied(answer, events.copy(), 2, "jam", pd.Timestamp("2024-03-02"), 7)
     if isinstance(other, str) or other.shape != () or other != 2:
-        return _not_yet(
+        return not_yet(
             "right once, but not for another user, item, cutoff or number of days. Is one of "
             "them written into the function?"
         )
@@ -179,11 +179,11 @@ def check_01_3(answer: Callable[..., Any]) -> str:
     if isinstance(got, str):
         return got
     if got.shape != ():
-        return _not_yet(f"one number should come back; the shape is {got.shape}.")
-    if hint := _match(got, _wrong_shares(table, features)):
-        return _not_yet(hint)
-    if not _same(got, np.asarray(_share(table, features, "train"))):
-        return _not_yet(
+        return not_yet(f"one number should come back; the shape is {got.shape}.")
+    if hint := matching_hint(got, _wrong_shares(table, features)):
+        return not_yet(hint)
+    if not same(got, np.asarray(_share(table, features, "train"))):
+        return not_yet(
             "keep the rows where role is train and user_item_events is above 0, and take the mean "
             "of their labels."
         )
@@ -192,7 +192,7 @@ def check_01_3(answer: Callable[..., Any]) -> str:
 
 def _applied(answer: Callable[..., Any], *inputs: Any) -> NDArray | str:
     """Return what the answer computes from copies, or the verdict if that fails."""
-    return _result((lambda: answer(*inputs)) if callable(answer) else answer)
+    return result_of((lambda: answer(*inputs)) if callable(answer) else answer)
 
 
 def _diary() -> pd.DataFrame:
@@ -207,7 +207,10 @@ def _diary() -> pd.DataFrame:
         *[(1, "tea", f"2024-03-{day:02d} 12:00:00") for day in (5, 6, 7, 8)],
         *[(1, "jam", f"2024-02-{day:02d} 12:00:00") for day in range(6, 13)],
         *[(2, "tea", f"2024-02-{day:02d} 12:00:00") for day in range(6, 20)],
-        *[(2, "jam", f"{day} 09:00:00") for day in ("2024-02-10", "2024-02-28", "2024-03-01")],
+        *[
+            (2, "jam", f"{day} 09:00:00")
+            for day in ("2024-02-10", "2024-02-28", "2024-03-01", "2024-03-03")
+        ],
     ]
     events = pd.DataFrame(rows, columns=["user_id", "item_id", "time"])
     events["time"] = pd.to_datetime(events["time"])

@@ -9,7 +9,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from helpers.actions import importance_sampling
-from helpers.checks import _match, _not_yet, _result, _same
+from helpers.checks.verdicts import (
+    STILL_EMPTY,
+    choice,
+    matching_hint,
+    not_yet,
+    result_of,
+    same,
+    vector,
+)
 from helpers.evaluation import roc_auc
 from helpers.ranking import ndcg_at_k
 
@@ -28,37 +36,6 @@ __all__ = [
     "check_06_3",
 ]
 
-_EMPTY = "Still empty: fill in your answer and run the cell again."
-
-
-def _choice(answer: Any, right: str, hints: dict[str, str], praise: str) -> str:
-    """Judge an answer that is one of a few words."""
-    if answer is None or answer is Ellipsis:
-        return _EMPTY
-    word = str(answer).strip().lower()
-    if word == right:
-        return f"Correct: {praise}"
-    if word in hints:
-        return _not_yet(hints[word])
-    return _not_yet(f"answer with one of {', '.join(sorted({right, *hints}))}; got {answer!r:.40}.")
-
-
-def _vector(answer: Any, size: int) -> NDArray | str:
-    """Return the answer as ``size`` finite numbers, or the verdict if it is none."""
-    if answer is None or answer is Ellipsis:
-        return _EMPTY
-    try:
-        got = np.asarray(answer, dtype=float)
-    except (TypeError, ValueError):
-        return _not_yet(f"numbers are wanted; got {type(answer).__name__}.")
-    if got.shape == (size, 1):
-        return _not_yet(f"the shape is ({size}, 1); flatten it to ({size},).")
-    if got.shape != (size,):
-        return _not_yet(f"{size} numbers are wanted, one a row; the shape is {got.shape}.")
-    if not np.isfinite(got).all():
-        return _not_yet("some numbers are NaN or infinite; what should they be?")
-    return got
-
 
 def check_03_1(answer: str | None) -> str:
     """Judge what a change of scale does to the AUC.
@@ -68,7 +45,7 @@ def check_03_1(answer: str | None) -> str:
         'Correct'
     """
     hints = dict.fromkeys(["rises", "falls"], "the AUC asks only for the order. Did it change?")
-    return _choice(answer, "stays", hints, "the order is the same, so the AUC is.")
+    return choice(answer, "stays", hints, "the order is the same, so the AUC is.")
 
 
 def check_03_2(answer: Callable[..., Any]) -> str:
@@ -77,7 +54,7 @@ def check_03_2(answer: Callable[..., Any]) -> str:
     vectors, ids = rng.normal(size=(3, 4, 2)), np.array([[5, 5, 2, 0], [7, 0, 0, 0], [0, 0, 0, 0]])
     known = (ids != 0)[:, :, None]
     right = (vectors * known).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-    got = _result(answer, vectors, ids)
+    got = result_of(answer, vectors, ids)
     if isinstance(got, str):
         return got
     mistakes = {
@@ -88,30 +65,30 @@ def check_03_2(answer: Callable[..., Any]) -> str:
         "this is the sum; divide by the number of known items.": (vectors * known).sum(axis=1),
         "this averages over the wrong axis: the bag is axis 1.": vectors.mean(axis=2),
     }
-    if hint := _match(got, mistakes):
-        return _not_yet(hint)
+    if hint := matching_hint(got, mistakes):
+        return not_yet(hint)
     if got.shape != right.shape:
-        return _not_yet(f"shape {right.shape} should come back, (B, d); the shape is {got.shape}.")
-    if np.isnan(got[2]).all() and _same(got[:2], right[:2]):
-        return _not_yet("a bag without any item gives NaN: 0 / 0. It should give zeros.")
-    if _same(got, right):
+        return not_yet(f"shape {right.shape} should come back, (B, d); the shape is {got.shape}.")
+    if np.isnan(got[2]).all() and same(got[:2], right[:2]):
+        return not_yet("a bag without any item gives NaN: 0 / 0. It should give zeros.")
+    if same(got, right):
         return "Correct: repeats count, padding does not, and an empty bag gives zeros."
-    return _not_yet("multiply by the mask, sum over the bag, divide by how many ids are not 0.")
+    return not_yet("multiply by the mask, sum over the bag, divide by how many ids are not 0.")
 
 
 def check_03_3(answer: ArrayLike | None, labels: NDArray, best_rule: float) -> str:
     """Judge a mixed rule: its AUC on these labels must beat ``best_rule``."""
-    got = _vector(answer, len(labels))
+    got = vector(answer, len(labels))
     if isinstance(got, str):
         return got
     auc = roc_auc(labels, got)
     if np.array_equal(got, labels):
-        return _not_yet("these are the labels themselves; nobody has them when it counts.")
+        return not_yet("these are the labels themselves; nobody has them when it counts.")
     if auc > best_rule:
         return f"Correct: AUC {auc:.3f} beats the better rule's {best_rule:.3f}, without training."
     if auc < 0.5:
-        return _not_yet(f"AUC {auc:.3f} is below a coin: is the order turned round?")
-    return _not_yet(
+        return not_yet(f"AUC {auc:.3f} is below a coin: is the order turned round?")
+    return not_yet(
         f"AUC {auc:.3f} does not beat {best_rule:.3f}. Counts are skewed: put both on a "
         "logarithmic scale and let what the user took before weigh more."
     )
@@ -123,7 +100,7 @@ def check_04_1(answer: str | None) -> str:
         "plain": "both errors are 0.5; the norm also holds sqrt(||x||^2 + 1). Which x is longer?",
         "same": "equal errors do not make equal gradients: the input is a factor too.",
     }
-    return _choice(answer, "unusual", hints, "equal surprise, more leverage.")
+    return choice(answer, "unusual", hints, "equal surprise, more leverage.")
 
 
 def check_04_2(answer: Callable[..., Any]) -> str:
@@ -133,7 +110,7 @@ def check_04_2(answer: Callable[..., Any]) -> str:
     p = rng.uniform(0.1, 0.9, 5)
     gradients = (p - y)[:, None] * np.hstack([x, np.ones((5, 1))])
     right = np.linalg.norm(gradients, axis=1)
-    got = _result(answer, x, y, p)
+    got = result_of(answer, x, y, p)
     if isinstance(got, str):
         return got
     mistakes = {
@@ -145,41 +122,39 @@ def check_04_2(answer: Callable[..., Any]) -> str:
             np.linalg.norm(gradients, axis=0)
         ),
         "this is the error alone; multiply by the leverage sqrt(||x||^2 + 1).": np.abs(p - y),
-        "a norm is never negative: take |p - y|.": (
-            (p - y) * np.sqrt((x**2).sum(axis=1) + 1)
-        ),
+        "a norm is never negative: take |p - y|.": ((p - y) * np.sqrt((x**2).sum(axis=1) + 1)),
         "this is the norm of the mean gradient: one number for the whole batch.": np.asarray(
             np.linalg.norm(gradients.mean(axis=0))
         ),
         "this is divided by N; one sample's gradient knows nothing of the others.": right / 5,
     }
-    if hint := _match(got, mistakes):
-        return _not_yet(hint)
+    if hint := matching_hint(got, mistakes):
+        return not_yet(hint)
     if got.shape != right.shape:
-        return _not_yet(f"shape {right.shape} should come back; the shape is {got.shape}.")
-    if _same(got, right):
+        return not_yet(f"shape {right.shape} should come back; the shape is {got.shape}.")
+    if same(got, right):
         return "Correct: surprise times leverage, the bias included."
-    return _not_yet("multiply |p - y| by sqrt(||x||^2 + 1), row by row.")
+    return not_yet("multiply |p - y| by sqrt(||x||^2 + 1), row by row.")
 
 
 def check_04_3(answer: ArrayLike | None, table: Any) -> str:
     """Judge the places of the ten rows with the highest loss."""
     if answer is None or answer is Ellipsis:
-        return _EMPTY
+        return STILL_EMPTY
     try:
         got = {int(i) for i in np.ravel(np.asarray(answer))}
     except (TypeError, ValueError):
-        return _not_yet(f"ten sample ids are wanted; got {type(answer).__name__}.")
+        return not_yet(f"ten sample ids are wanted; got {type(answer).__name__}.")
     right = set(table.nlargest(10, "loss").sample_id)
     if got == right:
         return "Correct: these ten rows fit worst."
     if got == set(table.nsmallest(10, "loss").sample_id):
-        return _not_yet("these are the lowest losses; the order is turned round.")
+        return not_yet("these are the lowest losses; the order is turned round.")
     if got == set(table.nlargest(10, "gradient_norm").sample_id):
-        return _not_yet("these are the highest gradient norms; the loss is asked for.")
+        return not_yet("these are the highest gradient norms; the loss is asked for.")
     if len(got) != 10:
-        return _not_yet(f"ten different ids are wanted; got {len(got)}.")
-    return _not_yet(f"{len(got & right)} of ten are right. Sort by the column loss, highest first.")
+        return not_yet(f"ten different ids are wanted; got {len(got)}.")
+    return not_yet(f"{len(got & right)} of ten are right. Sort by the column loss, highest first.")
 
 
 def check_05_1(answer: str | None) -> str:
@@ -188,14 +163,14 @@ def check_05_1(answer: str | None) -> str:
         "helps": "a wrong label makes a large error, so a long gradient. Whose weight grows?",
         "nothing": "the weights differ by far more than a factor of ten. Something must happen.",
     }
-    return _choice(answer, "hurts", hints, "wrong labels pull hardest, and now they weigh more.")
+    return choice(answer, "hurts", hints, "wrong labels pull hardest, and now they weigh more.")
 
 
 def check_05_2(answer: Callable[..., Any]) -> str:
     """Judge ``weights(chance)``: what makes importance sampling unbiased."""
     scores = np.array([1.0, 2.0, 5.0, 2.0])
     plan = importance_sampling(scores, mix=0.0)
-    got = _result(answer, plan.chance)
+    got = result_of(answer, plan.chance)
     if isinstance(got, str):
         return got
     mistakes = {
@@ -204,52 +179,52 @@ def check_05_2(answer: Callable[..., Any]) -> str:
         "this is p itself: then frequent rows count twice over.": plan.chance,
         "weights of 1 are plain resampling: the objective changes.": np.ones(4),
     }
-    if hint := _match(got, mistakes):
-        return _not_yet(hint)
+    if hint := matching_hint(got, mistakes):
+        return not_yet(hint)
     if got.shape != (4,):
-        return _not_yet(f"one weight a row should come back; the shape is {got.shape}.")
-    if _same(got, plan.weight):
+        return not_yet(f"one weight a row should come back; the shape is {got.shape}.")
+    if same(got, plan.weight):
         return "Correct: 1 / (N p). Under the draw every row counts as much as before."
-    return _not_yet("p_i times w_i must be 1/N for every row. Solve for w_i.")
+    return not_yet("p_i times w_i must be 1/N for every row. Solve for w_i.")
 
 
 def check_05_3(answer: Any, study: Any) -> str:
     """Judge the name of the best action on the noisy data for the network."""
     if answer is None or answer is Ellipsis:
-        return _EMPTY
+        return STILL_EMPTY
     noisy = study[(study.data != "as is") & (study.model == "mlp")]
     best = noisy.loc[noisy.auc.idxmax(), "action"]
     if answer == best:
         return f"Correct: {best}."
     if answer in set(study.action):
         at = noisy.set_index("action").auc
-        return _not_yet(f"{answer} has {at[answer]:.4f}; another action has {at[best]:.4f}.")
-    return _not_yet(f"give the action's name as it stands in the table; got {answer!r:.40}.")
+        return not_yet(f"{answer} has {at[answer]:.4f}; another action has {at[best]:.4f}.")
+    return not_yet(f"give the action's name as it stands in the table; got {answer!r:.40}.")
 
 
 def check_06_1(answer: ArrayLike | None) -> str:
     """Judge accuracy, precision, recall and F1 of 3 TP, 1 FP, 2 FN, 4 TN."""
-    got = _vector(answer, 4)
+    got = vector(answer, 4)
     if isinstance(got, str):
         return got
     right = np.array([7 / 10, 3 / 4, 3 / 5, 2 / 3])
-    if _same(got, right):
+    if same(got, right):
         return "Correct: 7/10, 3/4, 3/5 and their harmonic mean 2/3."
-    if _same(got[[0, 2, 1, 3]], right):
-        return _not_yet("precision and recall are swapped. Precision divides by what was predicted.")
-    if _same(got[:3], right[:3]):
-        return _not_yet("F1 is the harmonic mean 2PR / (P + R), not the plain mean.")
+    if same(got[[0, 2, 1, 3]], right):
+        return not_yet("precision and recall are swapped. Precision divides by what was predicted.")
+    if same(got[:3], right[:3]):
+        return not_yet("F1 is the harmonic mean 2PR / (P + R), not the plain mean.")
     names = ["accuracy", "precision", "recall", "F1"]
     wrong = [n for n, g, r in zip(names, got, right, strict=True) if abs(g - r) > 1e-3]
     if not wrong:
-        return _not_yet("nearly: give fractions such as 2 / 3, not rounded numbers.")
-    return _not_yet(f"look again at {', '.join(wrong)}.")
+        return not_yet("nearly: give fractions such as 2 / 3, not rounded numbers.")
+    return not_yet(f"look again at {', '.join(wrong)}.")
 
 
 def check_06_2(answer: Callable[..., Any]) -> str:
     """Judge ``dcg_ratio(labels, scores)``: NDCG of one list without ties."""
-    labels, scores = np.array([0, 1, 0, 1, 0.0]), np.array([0.9, 0.8, 0.1, 0.3, 0.5])
-    got = _result(answer, labels, scores)
+    labels, scores = np.array([0, 1, 0, 1, 0.0]), np.array([0.7, 0.9, 0.1, 0.3, 0.5])
+    got = result_of(answer, labels, scores)
     if isinstance(got, str):
         return got
     right = ndcg_at_k(labels, scores, np.zeros(5, int), k=5).value
@@ -266,13 +241,13 @@ def check_06_2(answer: Callable[..., Any]) -> str:
             float((labels / np.log2(np.arange(2, 7))).sum()) / ideal
         ),
     }
-    if hint := _match(got, mistakes):
-        return _not_yet(hint)
+    if hint := matching_hint(got, mistakes):
+        return not_yet(hint)
     if got.shape != ():
-        return _not_yet(f"one number should come back; the shape is {got.shape}.")
-    if _same(got, np.asarray(right)):
+        return not_yet(f"one number should come back; the shape is {got.shape}.")
+    if same(got, np.asarray(right)):
         return "Correct: gain of your order over gain of the best order."
-    return _not_yet("place r (from 1) counts 1 / log2(r + 1); sort the labels by falling score.")
+    return not_yet("place r (from 1) counts 1 / log2(r + 1); sort the labels by falling score.")
 
 
 def check_06_3(answer: str | None, low: float, high: float) -> str:
@@ -283,4 +258,4 @@ def check_06_3(answer: str | None, low: float, high: float) -> str:
         for word in ("better", "worse", "cannot tell")
         if word != right
     }
-    return _choice(answer, right, hints, f"the interval runs from {low:+.4f} to {high:+.4f}.")
+    return choice(answer, right, hints, f"the interval runs from {low:+.4f} to {high:+.4f}.")

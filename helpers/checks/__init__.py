@@ -1,0 +1,45 @@
+"""Self-checks of the exercises: a verdict in words, with a hint that fits the mistake.
+
+``check_NN_K`` judges exercise K of notebook NN. It returns one sentence or two, which
+begin with ``Correct``, ``Not yet`` or ``Still empty``, and it never raises: an answer
+that fails says why.
+"""
+
+from helpers.checks.data import LEAK_CANDIDATES, check_00_1, check_01_1, check_01_2, check_01_3
+from helpers.checks.losses import check_02_1, check_02_2
+from helpers.checks.models import (
+    check_03_1,
+    check_03_2,
+    check_03_3,
+    check_04_1,
+    check_04_2,
+    check_04_3,
+    check_05_1,
+    check_05_2,
+    check_05_3,
+    check_06_1,
+    check_06_2,
+    check_06_3,
+)
+
+__all__ = [
+    "LEAK_CANDIDATES",
+    "check_00_1",
+    "check_01_1",
+    "check_01_2",
+    "check_01_3",
+    "check_02_1",
+    "check_02_2",
+    "check_03_1",
+    "check_03_2",
+    "check_03_3",
+    "check_04_1",
+    "check_04_2",
+    "check_04_3",
+    "check_05_1",
+    "check_05_2",
+    "check_05_3",
+    "check_06_1",
+    "check_06_2",
+    "check_06_3",
+]

@@ -1,0 +1,90 @@
+"""The models of the notebooks: fitted on train, stopped early on valid, kept in the cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from helpers.backend import tf
+from helpers.cache import cached, code_of
+from helpers.models.fitted import Fitted, Forward
+from helpers.models.ladder import LADDER
+from helpers.models.training import Trainer
+from helpers.samples import Samples
+
+__all__ = ["MADE_BY", "trained_model"]
+
+#: All code that samples and models are made by: a change of it makes a cached model old.
+MADE_BY = (
+    *("helpers.schema", "helpers.sources", "helpers.journey", "helpers.synthetic"),
+    *("helpers.history", "helpers.encoding", "helpers.features", "helpers.samples"),
+    *("helpers.backend", "helpers.losses", "helpers.models"),
+)
+
+
+def trained_model(
+    samples: Samples,
+    kind: str,
+    *,
+    seed: int = 0,
+    epochs: int = 8,
+    batch_size: int = 512,
+    progress: bool = False,
+) -> Fitted:
+    """Return a rung fitted on the train rows, stopped early on valid; cached.
+
+    Args:
+        samples: of any source.
+        kind: a name in :data:`LADDER`.
+        seed: of the weights and the order.
+        epochs: passes at most.
+        batch_size: rows an update.
+        progress: show a bar.
+
+    Raises:
+        ValueError: there is no such kind, or training diverged.
+
+    Example:
+        >>> from helpers.samples import load_samples
+        >>> samples = load_samples("sample")
+        >>> fitted = trained_model(samples, "linear", epochs=1)
+        >>> fitted.weights[0].shape == (len(samples.feature_names), 1)
+        True
+    """
+    if kind not in LADDER:
+        raise ValueError(f"kind must be one of {', '.join(LADDER)}; got {kind!r}.")
+    key = {
+        "samples": samples.fingerprint,
+        "code": code_of(*MADE_BY),
+        "tensorflow": tf.__version__,
+        "kind": kind,
+        "seed": seed,
+        "epochs": epochs,
+        "batch_size": batch_size,
+    }
+    rung = LADDER[kind]
+
+    def build() -> Fitted:
+        train, valid = samples.rows("train"), samples.rows("valid")
+        trainer = Trainer(rung, samples.inputs(train), samples.sizes, batch_size=batch_size)
+        return trainer.fit(
+            samples.labels(train),
+            seed=seed,
+            epochs=epochs,
+            valid=(samples.inputs(valid), samples.labels(valid)),
+            progress=progress,
+        )
+
+    def save(fitted: Fitted, folder: Path) -> None:
+        np.savez(folder / "weights.npz", *fitted.weights)
+        fitted.history.to_parquet(folder / "history.parquet")
+
+    def load(folder: Path) -> Fitted:
+        with np.load(folder / "weights.npz") as kept:
+            weights = [kept[name] for name in kept.files]
+        forward = Forward(rung, samples.dense.shape[1], samples.sizes)
+        return Fitted(rung, weights, pd.read_parquet(folder / "history.parquet"), forward)
+
+    return cached("models", key, build, save=save, load=load)

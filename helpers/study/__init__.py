@@ -1,0 +1,31 @@
+"""Does acting on importance help? Paired trainings, with and without planted noise.
+
+A study takes some train rows, scores them, turns the scores into plans, and
+trains every plan from the same seeds for the same number of updates. Plans are
+compared on ``valid``; one is confirmed on ``test``. Planted noise flips labels
+of train and of what plans are chosen by (valid, and the attribution rows that
+recalibrate it), never of test.
+
+A :class:`Bench` is one model on one version of the data; an :class:`Arm` is one plan
+trained from every seed and judged; :func:`run_study` compares all arms.
+"""
+
+from helpers.study.arms import CONFIRMED, QUICK, Arm, compare, judge, read_arm, write_arm
+from helpers.study.bench import ACTIONS, Bench, Settings
+from helpers.study.whole import MADE_BY_STUDY, confirm, run_study
+
+__all__ = [
+    "ACTIONS",
+    "CONFIRMED",
+    "MADE_BY_STUDY",
+    "QUICK",
+    "Arm",
+    "Bench",
+    "Settings",
+    "compare",
+    "confirm",
+    "judge",
+    "read_arm",
+    "run_study",
+    "write_arm",
+]

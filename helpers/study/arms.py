@@ -1,0 +1,195 @@
+"""One plan, trained from every seed and judged on a role; and two of them compared."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from helpers.calibration import base_rate, fit_recalibration, log_loss_from_logits
+from helpers.evaluation import evaluate, roc_auc
+from helpers.intervals import paired_difference
+from helpers.losses import sigmoid
+from helpers.study.bench import Bench
+
+__all__ = ["CONFIRMED", "QUICK", "Arm", "compare", "judge", "read_arm", "write_arm"]
+
+#: The metrics that plans are compared by on valid: quick to compute.
+QUICK = ("auc", "log_loss", "log_loss_recalibrated", "base_rate")
+#: The metrics that the chosen plan is confirmed by on test.
+CONFIRMED = ("auc", "user_auc", "ndcg_at_k", "log_loss", "log_loss_recalibrated", "base_rate")
+_RECALIBRATED_ON = {"valid": "attribution", "test": "valid"}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The trainings of one plan, as judged on one role.
+
+    Attributes:
+        data: version of the data.
+        kind: name of the rung.
+        action: the plan.
+        role: ``valid`` or ``test``.
+        logits: shape ``(seeds, n)``.
+        recalibrated: the same after a line fitted on an earlier role.
+        metrics: one row a seed; columns as of :func:`helpers.evaluation.evaluate`.
+    """
+
+    data: str
+    kind: str
+    action: str
+    role: str
+    logits: np.ndarray
+    recalibrated: np.ndarray
+    metrics: pd.DataFrame
+
+
+def judge(bench: Bench, action: str, role: str, *, metrics: Iterable[str] = QUICK) -> Arm:
+    """Train one plan from every seed and judge it on a role.
+
+    The recalibration (a line through the logits) is fitted on valid, or, when valid
+    itself is judged, on attribution.
+
+    Args:
+        bench: what is trained on.
+        action: a key of :data:`ACTIONS`.
+        role: ``valid``, to choose by; ``test``, to confirm by.
+        metrics: which ones the arm shall hold.
+
+    Raises:
+        ValueError: another role, or no such action.
+    """
+    if role not in _RECALIBRATED_ON:
+        raise ValueError(f"role must be valid or test; got {role!r}.")
+    samples, metrics, earlier = bench.samples, tuple(metrics), _RECALIBRATED_ON[role]
+    rows = samples.rows(role)
+    inputs, labels = samples.inputs(rows), bench.judged_labels(role)
+    earlier_inputs = samples.inputs(samples.rows(earlier))
+    earlier_labels = bench.judged_labels(earlier)
+    logits, recalibrated, found = [], [], []
+    with threadpool_limits(1):  # on so small arrays threads would only wait for each other
+        for seed in range(bench.settings.seeds):
+            fitted = bench.fit(action, seed)
+            line = fit_recalibration(earlier_labels, fitted.logits(earlier_inputs))
+            logits.append(fitted.logits(inputs))
+            recalibrated.append(line.logits(logits[-1]))
+            if set(metrics) <= set(QUICK):
+                found.append(_quick(labels, logits[-1], recalibrated[-1]))
+            else:
+                who = {"users": samples.column("user_id", rows), "lists": samples.lists(rows)}
+                found.append(evaluate(labels, logits[-1], **who, recalibration=line))
+    table = pd.DataFrame(found)[list(metrics)]
+    return Arm(
+        bench.data, bench.kind, action, role, np.array(logits), np.array(recalibrated), table
+    )
+
+
+def _quick(labels: np.ndarray, logits: np.ndarray, recalibrated: np.ndarray) -> dict[str, float]:
+    """Return the metrics of :data:`QUICK`, equal to those of :func:`evaluate`."""
+    return {
+        "auc": roc_auc(labels, logits),
+        "log_loss": log_loss_from_logits(labels, logits),
+        "log_loss_recalibrated": log_loss_from_logits(labels, recalibrated),
+        "base_rate": base_rate(sigmoid(logits)),
+    }
+
+
+def compare(
+    bench: Bench, before: Arm, after: Arm, role: str, *, metrics: Iterable[str] = ("auc",)
+) -> pd.DataFrame:
+    """Return ``after - before`` on a role, one row a metric, with 95% intervals.
+
+    The intervals hold the variance of seeds and of users, paired by seed.
+
+    Args:
+        bench: what both arms were trained on.
+        before: the reference, such as ``uniform``.
+        after: the other plan.
+        role: the one that both were judged on.
+        metrics: of those the arms hold.
+
+    Returns:
+        ``data, model, action, metric, before, after, difference, low, high``.
+
+    Raises:
+        ValueError: the arms are of another bench or role, or lack a metric.
+    """
+    metrics = tuple(metrics)
+    for arm in (before, after):
+        if (arm.data, arm.kind, arm.role) != (bench.data, bench.kind, role):
+            raise ValueError(
+                f"both arms must be of {bench.data!r}, {bench.kind!r}, {role!r}; "
+                f"got {arm.data!r}, {arm.kind!r}, {arm.role!r}."
+            )
+        if lacking := sorted(set(metrics) - set(arm.metrics)):
+            raise ValueError(
+                f"the arm {arm.action!r} holds no {', '.join(lacking)}; "
+                "name the metrics when it is judged."
+            )
+    samples, rows = bench.samples, bench.samples.rows(role)
+    labels, users, lists = bench.judged_labels(role), samples.column("user_id", rows), None
+    if any(metric.endswith("_at_k") for metric in metrics):
+        lists = samples.lists(rows)
+    found = []
+    for metric in metrics:
+        used = "recalibrated" if metric == "log_loss_recalibrated" else "logits"
+        interval = paired_difference(
+            labels,
+            getattr(before, used),
+            getattr(after, used),
+            users,
+            metric=metric,
+            lists=lists,
+            repeats=bench.settings.repeats,
+        )
+        found.append(
+            {
+                "data": bench.data,
+                "model": bench.kind,
+                "action": after.action,
+                "metric": metric,
+                "before": before.metrics[metric].mean(),
+                "after": after.metrics[metric].mean(),
+                "difference": interval.estimate,
+                "low": interval.low,
+                "high": interval.high,
+            }
+        )
+    return pd.DataFrame(found)
+
+
+def write_arm(arm: Arm, path: Path) -> None:
+    """Keep an arm in a Parquet file, which appears whole or not at all.
+
+    Args:
+        arm: of any role.
+        path: of the file; its folder must exist.
+    """
+    columns = {f"logit_{seed}": values for seed, values in enumerate(arm.logits)}
+    columns |= {f"recalibrated_{seed}": values for seed, values in enumerate(arm.recalibrated)}
+    table = pd.DataFrame(columns)
+    named = {name: getattr(arm, name) for name in ("data", "kind", "action", "role")}
+    table.attrs = {**named, "metrics": json.dumps(arm.metrics.to_dict("list"))}
+    temporary = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        table.to_parquet(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_arm(path: Path) -> Arm:
+    """Return the arm that :func:`write_arm` kept, bit for bit."""
+    table = pd.read_parquet(path)
+    about = dict(table.attrs)
+    metrics = pd.DataFrame(json.loads(about.pop("metrics")))
+    values = table.to_numpy().T.copy()
+    return Arm(
+        **about, logits=values[: len(metrics)], recalibrated=values[len(metrics) :], metrics=metrics
+    )

@@ -1,0 +1,169 @@
+"""Raw features on a log small enough to count by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from tables import made, opened, raw_view, tables_of
+
+from helpers.features import RECENT_LENGTH, local_days
+from helpers.schema import Task
+from helpers.sources import Tables
+
+#: The user u: two purchases of a (one of two pieces), one of b, one of c on the cutoff's own day.
+EVENTS = [
+    ("u", "a", "2025-03-01T09:00Z", "purchase", 4.0, 2.0, "s1", None),
+    ("u", "b", "2025-04-20T09:00Z", "purchase", 10.0, None, "s2", None),
+    ("u", "a", "2025-05-01T09:00Z", "purchase", 5.0, 1.0, "s1", None),
+    ("u", "a", "2025-05-04T23:59Z", "click", None, None, "s1", "red shoe"),
+    ("u", "c", "2025-05-05T00:00Z", "purchase", 99.0, 1.0, "s1", None),
+    ("v", "a", "2025-05-01T09:00Z", "purchase", 6.0, 1.0, "s1", None),
+    ("v", "b", "2025-05-01T09:00Z", "click", None, None, "s1", "red shoe"),
+    ("u", "a", "2025-05-05T12:00Z", "impression", None, None, "s1", "Red shoe"),
+    ("u", "b", "2025-05-05T12:00Z", "impression", 8.0, None, "s9", None),
+    ("w", "d", "2025-05-05T12:00Z", "impression", None, None, None, "red shoe"),
+]
+NAMES = ("user_id", "item_id", "event_time", "event_type", "price", "quantity", "store_id", "query")
+PRODUCTS = pd.DataFrame(
+    {
+        "item_id": ["a", "b", "c", "d"],
+        "title": ["Red Wool Sock", "Pen", "Pan", None],
+        "category": ["clothing", "office", "kitchen", None],
+        "subcategory": ["sock", "pen", "pan", None],
+        "price": [1.0, 2.0, 3.0, 7.0],
+    }
+)
+USERS = pd.DataFrame({"user_id": ["u", "v"], "age": [30, 40], "events": ["many", "few"]})
+
+
+def small(**columns: list) -> Tables:
+    log = pd.DataFrame(EVENTS, columns=[*NAMES]).assign(**columns)
+    # A success, so that labels can be made: w clicks on d after seeing it.
+    log.loc[len(log)] = ["w", "d", "2025-05-05T12:00Z", "click", *[None] * (len(log.columns) - 4)]
+    return tables_of(log, products=PRODUCTS, users=USERS, task=Task())
+
+
+@pytest.fixture(scope="module")
+def view() -> pd.DataFrame:
+    """Return the raw features of the three exposures, by user and item."""
+    table, raw = raw_view(small())
+    return raw.set_index(table.user_id + " " + table.item_id)
+
+
+@pytest.mark.parametrize(
+    ("feature", "ua", "ub", "wd"),
+    [
+        ("user_recency_days", 1, 1, np.nan),
+        ("user_events", 4, 4, 0),
+        ("user_events_28d", 3, 3, 0),
+        ("user_spend_28d", 10 + 5, 10 + 5, 0),
+        ("user_mean_price", 19 / 3, 19 / 3, np.nan),
+        ("user_item_events", 3, 1, 0),
+        ("user_item_recency_days", 1, 15, np.nan),
+        ("user_category_share", 3 / 4, 1 / 4, 0),
+        ("user_subcategory_events", 3, 1, 0),
+        ("user_subcategory_recency_days", 1, 15, np.nan),
+        ("item_events_7d", 3, 1, 0),
+        ("item_events_28d", 3, 2, 0),
+        ("item_events", 4, 2, 0),
+        ("subcategory_events_28d", 3, 2, 0),
+        ("item_price", (4 + 5 + 6) / 3, 8, 7),  # what was paid; shown; the list price
+        ("store_events_28d", 4, 0, 0),
+        ("store_item_events_28d", 3, 0, 0),
+        ("user_store_share", 3 / 4, 0, 0),
+        ("has_query", 1, 0, 1),
+        ("query_word_share", 1 / 2, 0, 0),
+    ],
+)
+def test_a_number_is_what_one_counts_by_hand(view, feature, ua, ub, wd):
+    want = np.array([ua, ub, wd], dtype=np.float32)
+    np.testing.assert_array_equal(view.loc[["u a", "u b", "w d"], feature], want)
+
+
+def test_a_querys_past_is_told_by_its_exact_words(view):
+    """For "red shoe" one click went to a and one to b; "Red shoe" was never seen before."""
+    assert view.loc["u a", "query_item_events"] == 0
+    table, raw = raw_view(small(query=[None] * 3 + ["x"] + [None] * 2 + ["x"] + ["x"] * 3))
+    by = raw.set_index(table.user_id + " " + table.item_id)
+    assert by.loc[["u a", "u b", "w d"], "query_item_events"].tolist() == [1, 1, 0]
+    assert by.loc[["u a", "u b", "w d"], "query_category_share"].tolist() == [0.5, 0.5, 0]
+
+
+def test_names_are_text_and_unknown_where_nobody_knows(view):
+    assert view.loc[["u a", "w d"], "item_category"].tolist() == ["clothing", "unknown"]
+    assert view.loc[["u a", "w d"], "user_age"].tolist() == ["30", "unknown"]
+    assert view.day_of_week.tolist() == ["Monday"] * 3
+    assert view.week_of_month.tolist() == ["1"] * 3
+
+
+def test_an_attribute_does_not_replace_a_feature_of_the_same_name(view):
+    assert view.loc["u a", "user_events"] == 4
+    assert view.loc[["u a", "w d"], "user_events_attribute"].tolist() == ["many", "unknown"]
+
+
+def test_the_last_items_stand_newest_first_without_the_cutoffs_own_day(view):
+    recent = [f"recent_{i}" for i in range(RECENT_LENGTH)]
+    assert view.loc["u a", recent].dropna().tolist() == ["a", "a", "b", "a"]
+    assert view.loc["w d", recent].isna().all()
+
+
+def test_events_before_1970_are_remembered_too():
+    log = pd.DataFrame(EVENTS, columns=[*NAMES])
+    log["event_time"] = log.event_time.str.replace("2025-0", "1931-0")
+    table, raw = raw_view(tables_of(log.assign(event_type=_last_is_click(log)), products=PRODUCTS))
+    row = raw[(table.user_id == "u") & (table.item_id == "a")].iloc[0]
+    assert row.user_events == 4
+    assert [row[f"recent_{i}"] for i in range(5)] == ["a", "a", "b", "a", None]
+
+
+def _last_is_click(log: pd.DataFrame) -> list[str]:
+    return [*log.event_type[:-1], "click"]
+
+
+def test_extra_columns_are_context_by_their_kind():
+    n = len(EVENTS)
+    scenes = ["front"] * n
+    table, raw = raw_view(small(scene=scenes, rank=np.arange(n), empty=[None] * n))
+    assert raw.context_scene.tolist() == ["front"] * 3
+    assert sorted(raw.context_rank) == [7, 8, 9]
+    assert "context_empty" not in raw
+    assert len(table) == 3
+
+
+def test_a_number_too_large_for_float32_becomes_its_largest():
+    _, raw = raw_view(small(rank=np.full(len(EVENTS), 1e300)))
+    assert (raw.context_rank == np.finfo(np.float32).max).all()
+
+
+def test_without_prices_stores_queries_or_positions_there_are_no_such_features():
+    log = pd.DataFrame(EVENTS, columns=[*NAMES])[["user_id", "item_id", "event_time", "event_type"]]
+    log.loc[len(log)] = ["w", "d", "2025-05-05T12:00Z", "click"]
+    _, raw = raw_view(tables_of(log))
+    assert not [c for c in raw if c.startswith(("store", "query", "position", "item_category"))]
+    assert raw.item_price.isna().all()
+
+
+def test_local_days_follow_the_calendar_when_clocks_change():
+    times = pd.to_datetime(["2017-11-05T04:30Z", "2017-11-06T04:59Z", "2017-11-06T05:00Z"])
+    days = local_days(pd.Series(times), "America/New_York")
+    assert (days - days[0]).tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize("source", ["sample", "journey"])
+def test_features_of_random_samples_agree_with_loops_over_the_log(source):
+    samples, tables = made(source), opened(source)
+    log = tables.user_behavior[tables.user_behavior.event_type.isin(tables.task.history)]
+    for i in np.random.default_rng(0).choice(len(samples), 12, replace=False):
+        row, raw = samples.table.iloc[i], samples.features.iloc[i]
+        cutoff = row.cutoff.tz_localize(tables.task.time_zone)
+        before = log[log.event_time < cutoff]
+        month = before[before.event_time >= cutoff - pd.DateOffset(days=28)]
+        mine, its = before[before.user_id == row.user_id], before[before.item_id == row.item_id]
+        assert raw.user_events == len(mine)
+        assert raw.user_item_events == (mine.item_id == row.item_id).sum()
+        assert raw.item_events == len(its)
+        assert raw.item_events_28d == (month.item_id == row.item_id).sum()
+        spent = month[month.user_id == row.user_id]
+        want = (spent.price * spent.quantity.fillna(1)).sum()
+        assert raw.user_spend_28d == pytest.approx(want, rel=1e-5, abs=1e-4)

@@ -1,0 +1,35 @@
+"""The README: its picture, its links and its commands are those of the repository."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+
+from helpers.schema import REPO
+
+README = (REPO / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_picture_is_the_one_in_the_stored_notebook():
+    spec = importlib.util.spec_from_file_location("headline", REPO / "site" / "headline.py")
+    headline = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(headline)
+    assert headline.PICTURE.read_bytes() == headline.picture()
+    assert f"({headline.PICTURE.relative_to(REPO)})" in README
+
+
+def test_every_local_link_leads_to_a_file():
+    links = re.findall(r"\]\((?!https?://)([^)#]+)\)", README)
+    assert links
+    assert [link for link in links if not (REPO / link).exists()] == []
+
+
+def test_every_make_target_that_it_names_exists():
+    makefile = (REPO / "Makefile").read_text(encoding="utf-8")
+    named = set(re.findall(r"`?make ([a-z][a-z-]*)", README))
+    assert named >= {"run", "test"}
+    assert [t for t in named if not re.search(rf"^{t}:", makefile, re.MULTILINE)] == []
+
+
+def test_nothing_is_left_to_fill_in():
+    assert "@@" not in README
