@@ -50,7 +50,8 @@ def clean_rows(
         >>> from helpers.schema import canonical_tables
         >>> users = canonical_tables()["users"]
         >>> frame = pd.DataFrame({"user_id": [7, 8, 7], "age": ["30-39", "", "30-39"]})
-        >>> clean, dropped = clean_rows(users, frame, where="users", time_zone="UTC")
+        >>> facts = {"where": "users", "time_zone": "UTC", "max_bad_share": 0.5}
+        >>> clean, dropped = clean_rows(users, frame, **facts)
         >>> clean.user_id.tolist(), dropped.reason.tolist()
         (['7', '8'], ['user_id was seen before'])
     """

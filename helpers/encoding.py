@@ -74,9 +74,8 @@ class Encoder:
         """Return the dense matrix, float32, shape ``(n, len(names))``."""
         out = np.zeros((len(raw), len(self.names)), dtype=np.float32)
         if self.scaler is not None:
-            scaled = self.scaler.transform(_unskewed(raw[self.numbers])).astype(np.float32)
-            scaled = np.clip(np.nan_to_num(scaled, nan=0.0), -_LIMIT, _LIMIT)
-            out[:, : len(self.numbers)] = scaled
+            scaled = np.nan_to_num(self.scaler.transform(_unskewed(raw[self.numbers])), nan=0.0)
+            out[:, : len(self.numbers)] = np.clip(scaled, -_LIMIT, _LIMIT)
         start = len(self.numbers) + len(self.flagged)
         out[:, len(self.numbers) : start] = raw[self.flagged].isna()
         for name, levels in self.levels.items():

@@ -238,8 +238,8 @@ def _joins(frames: dict[str, pd.DataFrame], folder: Path) -> list[str]:
         if lost == 1:
             raise DataError(
                 f"{folder.name}: no {column} of user_behavior is in {table}: the one has "
-                f"{behavior[column].iloc[0]!r}, the other {other[column].iloc[0]!r}. Write both in "
-                "the same way."
+                f"{behavior[column].iloc[0]!r:.60}, the other {other[column].iloc[0]!r:.60}. Write "
+                "both in the same way."
             )
         if lost:
             notes.append(

@@ -384,7 +384,7 @@ def test_make_makes_a_new_environment_when_its_python_is_gone(clone: Folder):
         ("run", "helpers run", 1),
         ("lab", "jupyterlab", 1),
         ("bench", "bench_a", 1),
-        ("study", "helpers.study", 1),
+        ("study", "bench/study.py", 1),
         ("refresh", "helpers.notebooks refresh", 1),
         ("lock", "pip install", 1),
     ],
