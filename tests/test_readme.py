@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib.util
 import re
 
+import nbformat
+import pytest
+
 from helpers.schema import REPO
 
 README = (REPO / "README.md").read_text(encoding="utf-8")
@@ -33,3 +36,22 @@ def test_every_make_target_that_it_names_exists():
 
 def test_nothing_is_left_to_fill_in():
     assert "@@" not in README
+
+
+ROWS = re.findall(r"^\| (.*\*\*.*) \| \[\d\d\]\((notebooks/.*\.ipynb)\) \|$", README, re.MULTILINE)
+
+
+def test_the_table_of_findings_is_read():
+    assert len(ROWS) >= 8
+
+
+@pytest.mark.parametrize(("finding", "notebook"), ROWS)
+def test_every_figure_is_printed_by_the_notebook_beside_it(finding, notebook):
+    printed = []
+    for cell in nbformat.read(REPO / notebook, as_version=4).cells:
+        for output in cell.get("outputs", []):
+            printed.append(output.get("text", "") or output.get("data", {}).get("text/plain", ""))
+    numbers = set(re.findall(r"-?\d+\.\d+", "\n".join(printed)))
+    claimed = [n.lstrip("+") for n in re.findall(r"\*\*([-+]?[\d.]+)\*\*", finding)]
+    assert claimed
+    assert [n for n in claimed if n not in numbers] == []

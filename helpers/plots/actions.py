@@ -49,5 +49,6 @@ def plot_study(
         )
     ax.set_yticks(list(place.values()), list(place))
     ax.set(title=title, xlabel=xlabel)
+    ax.locator_params(axis="x", nbins=7)
     ax.legend(loc="best")
     return ax
