@@ -18,7 +18,8 @@ __all__ = ["MADE_BY", "trained_model"]
 
 #: All code that samples and models are made by: a change of it makes a cached model old.
 MADE_BY = (
-    *("helpers.schema", "helpers.sources", "helpers.journey", "helpers.synthetic"),
+    *("helpers.schema", "helpers.cleaning", "helpers.sources"),
+    *("helpers.journey", "helpers.synthetic"),
     *("helpers.history", "helpers.encoding", "helpers.features", "helpers.samples"),
     *("helpers.backend", "helpers.losses", "helpers.models"),
 )
