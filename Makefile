@@ -37,8 +37,8 @@ check: $(READY) ## style of the code
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
-lab: $(READY) ## open the notebooks in JupyterLab
-	@$(PY) -m jupyterlab notebooks $(ARGS)
+lab: $(READY) ## open the workbook in JupyterLab
+	@$(PY) -m jupyterlab notebooks/00_start_here.ipynb $(ARGS)
 
 bench: $(READY) ## print times and memory on this machine
 	@set -e; for script in bench/bench_*.py; do $(PY) "$$script" $(ARGS); done
