@@ -30,12 +30,9 @@ import pandas as pd
 
 from helpers.cache import write_atomically
 from helpers.notebooks import parameters
-from helpers.schema import REPO
+from helpers.notebooks.execution import NOTEBOOKS
 
 __all__ = ["NOTEBOOKS", "claim", "plain", "record", "start", "versions"]
-
-#: Where ``start`` looks up the parameters that a notebook declares.
-NOTEBOOKS = REPO / "notebooks"
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "pandas")
 _HELPERS = "sample-importance-workbook"

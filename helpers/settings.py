@@ -15,7 +15,8 @@ from typing import Any
 import yaml
 
 from helpers.notebooks import Parameter, parameters
-from helpers.schema import REPO, DataError, near_match
+from helpers.notebooks.execution import NOTEBOOKS
+from helpers.schema import DataError, near_match
 
 __all__ = [
     "NOTEBOOKS",
@@ -26,8 +27,6 @@ __all__ = [
     "select_notebooks",
 ]
 
-#: Where the notebooks are.
-NOTEBOOKS = REPO / "notebooks"
 #: The numbers of the notebooks that a run on data executes.
 WALK = ("01", "03", "04", "05", "06")
 
