@@ -26,11 +26,11 @@ run: $(READY) ## execute the walk on data and write a report; ARGS="--source sam
 	@$(PY) -m helpers run $(ARGS)
 
 test: $(READY) check ## every check and test but the slow ones
-	$(PY) -m pytest --doctest-modules -m "not slow" tests helpers
+	$(PY) -m pytest -n 2 --dist loadfile --doctest-modules -m "not slow" tests helpers
 	$(if $(NOTEBOOKS),$(NBVAL) -n 2 --dist loadfile notebooks)
 
 test-all: $(READY) check ## every check and test
-	$(PY) -m pytest --doctest-modules tests helpers
+	$(PY) -m pytest -n 2 --dist loadfile --doctest-modules tests helpers
 	$(if $(NOTEBOOKS),$(NBVAL) -n 2 --dist loadfile notebooks)
 
 check: $(READY) ## style of the code

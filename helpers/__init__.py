@@ -2,16 +2,20 @@
 
 Data flows from left to right, and a room imports only from rooms to its left::
 
-    schema -> cache -> synthetic, journey, cleaning -> sources
-           -> history, features, encoding -> samples
+    schema -> cache -> mapping -> synthetic, journey, foreign -> cleaning -> reading, database
+           -> mysql_server -> assembly -> staging -> drawing -> sources
+           -> history, features, encoding -> labels, negatives -> samples
+           -> drafting, audit, serving
            -> losses -> models -> gradients -> importance -> actions
            -> calibration, ranking, intervals, evaluation -> study -> plots
            -> notebooks -> record -> report -> runs -> checks -> __main__
 
-What tables look like and how they are cleaned: ``schema``, ``cleaning``. Where they come
-from: ``sources`` (``journey``, ``synthetic``). Samples and their features, all from before
-a cutoff: ``samples`` (``history``, ``features``, ``encoding``). What a loss is:
-``losses``. The ladder and how it is fitted: ``models``. Exact per-sample gradients:
+What tables look like: ``schema``; what is what in a person's own: ``mapping``. How they come
+in, piece by piece: ``reading`` (files), ``database`` (MySQL), ``cleaning``, ``staging``; whom to
+look at: ``drawing``; all of it: ``sources``. Samples and their features, all from before a
+cutoff: ``samples`` (``labels``, ``negatives``, ``history``, ``features``, ``encoding``). The
+commands about own data: ``drafting`` (init), ``audit`` (check), ``serving`` (mysql). What a
+loss is: ``losses``. The ladder and how it is fitted: ``models``. Exact per-sample gradients:
 ``gradients``. Scores: ``importance``. What to do with them: ``actions``; whether it helped:
 ``study``. Metrics and intervals: ``evaluation``, ``intervals``. Every figure: ``plots``.
 What a notebook keeps: ``record``. Running the notebooks and telling about it: ``runs``,

@@ -1,22 +1,70 @@
-"""The command line: ``python -m helpers run`` and ``python -m helpers report``."""
+"""The command line: ``python -m helpers`` with run, report, init, check or mysql."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
+import os
+import select
+import shlex
+import signal
 import sys
+import textwrap
+import threading
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 _EXAMPLES = """\
 examples:
   python -m helpers run                                   the walk on the journey data
   python -m helpers run --source sample                   ... on the small bundled log
-  python -m helpers run --source csv --path my_tables     ... on your own tables
+  python -m helpers run --path my_tables                  ... on your own files
+  python -m helpers run --source mysql                    ... on the server of WORKBOOK_DB_URL
   python -m helpers run -p epochs 5 -p seed 1             with other parameters
   python -m helpers run 04                                one notebook only
   python -m helpers run --resume runs/20260131-090000-journey
   python -m helpers report runs/20260131-090000-journey   writes report.html again
+"""
 
+_OWN_DATA = """\
+your own data:
+  python -m helpers init --path my_tables     drafts my_tables/schema.yaml: which column is what
+  python -m helpers check --path my_tables    says what is wrong with the tables
+  python -m helpers run --path my_tables      scores them
+  python -m helpers mysql --source sample     a throwaway server with tables, to try it out
+"""
+
+_CODES = """\
 exit codes: 0 done, 1 a notebook failed, 2 bad input, 130 interrupted
+"""
+
+_INIT = """\
+examples:
+  python -m helpers init --path my_tables                 writes my_tables/schema.yaml
+  python -m helpers init --path my_tables --out log.yaml  writes log.yaml
+  python -m helpers init --source mysql                   writes schema.yaml here
+
+An existing file is never replaced. For a server, set WORKBOOK_DB_URL first, such as
+  export WORKBOOK_DB_URL='mysql:///shop?option_file=~/.my.cnf'
+"""
+
+_CHECK = """\
+examples:
+  python -m helpers check --path my_tables
+  python -m helpers check --path my_tables --schema log.yaml
+  python -m helpers check --source mysql --schema log.yaml
+
+exit codes: 0 the data can be used, 2 they cannot
+"""
+
+_MYSQL = """\
+examples:
+  python -m helpers mysql --source sample                 the small bundled log
+  python -m helpers mysql --path my_tables --port 3307    your own tables
+
+It prints how to connect, and ends with Ctrl-C. Then the server and its tables are gone.
 """
 
 
@@ -34,24 +82,104 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command is None:
         parser.print_help()
         return 2
+    try:
+        with _ended_like_ctrl_c():
+            code = _do(options)
+            sys.stdout.flush()  # here, where a reader that went away is no fault
+        return code
+    except KeyboardInterrupt:
+        return _say("Interrupted.", 130)
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and _reader_is_gone():
+            return 1
+        if os.environ.get("WORKBOOK_DEBUG"):
+            traceback.print_exc()
+        return _say(_fault(error), 1)
+
+
+def _do(options: argparse.Namespace) -> int:
     # Not above: pandas and papermill take seconds, and --help should take none.
     from helpers.runs import RunError
     from helpers.schema import DataError
 
     try:
-        _run(options) if options.command == "run" else _report(options)
+        return options.do(options) or 0
     except DataError as error:
         return _say(error, 2)
     except RunError as error:
         return _say(error, error.exit_code)
-    except KeyboardInterrupt:
-        return _say("Interrupted.", 130)
-    return 0
 
 
 def _say(message: object, exit_code: int) -> int:
-    print(" ".join(str(message).split()), file=sys.stderr)
+    with contextlib.suppress(BrokenPipeError):
+        print(" ".join(str(message).split()), file=sys.stderr)
     return exit_code
+
+
+@contextlib.contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """Let a request to end, or a closed terminal, stop notebooks as Ctrl-C does."""
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    numbers = [getattr(signal, name) for name in names]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []  # signals are the main thread's
+    ours = [n for n in numbers if signal.getsignal(n) is signal.SIG_DFL]  # nohup ignores SIGHUP
+    for number in ours:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _reader_is_gone() -> bool:
+    """Return whether nobody reads the standard output; it then goes nowhere, in silence."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    gone = any(event & select.POLLERR for _, event in poll.poll(0))
+    if gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return gone
+
+
+def _fault(error: Exception) -> str:
+    """Return a paragraph about an error that nobody foresaw.
+
+    Its message stays out: it may hold a value of a table.
+    """
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "No space is left on the disk, so the command stopped. Make space and start again."
+    if isinstance(error, MemoryError):
+        return (
+            "There is not enough memory for these data. Set a smaller max_users in schema.yaml, or "
+            "use a larger machine."
+        )
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if f"{os.sep}helpers{os.sep}" in f.filename] or frames[-1:]
+    place = own[-1]
+    return (
+        f"This is a fault of the workbook or of its installation: {type(error).__name__} in "
+        f"{Path(place.filename).name}, line {place.lineno}. To see the details, which may hold "
+        "values of your tables, set WORKBOOK_DEBUG=1 and start the command again."
+    )
+
+
+def _source(options: argparse.Namespace) -> str:
+    """Return the source that is asked for; a folder alone means files."""
+    from helpers.schema import DataError
+
+    if options.source:
+        return options.source
+    if options.path:
+        print(f"Reading the files in {options.path} (--source csv).", flush=True)
+        return "csv"
+    if options.schema:
+        raise DataError(
+            "--schema says which column is what, but not where the tables are: add --path DIR for "
+            "files, or --source mysql for a server."
+        )
+    return "journey"
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -60,28 +188,18 @@ def _run(options: argparse.Namespace) -> None:
 
     given = settings.read_parameter_file(options.file) if options.file else {}
     given |= dict(options.parameters)
+    asked = {"path": options.path, "schema": options.schema}
+    asked |= {"given": given, "names": options.notebooks}
     if options.resume:
         if options.out or options.all:
             raise DataError(
                 "--resume goes on in the run's own folder with its own notebooks; "
                 "leave out --out and --all."
             )
-        run = runs.open_run(
-            options.resume,
-            source=options.source,
-            path=options.path,
-            given=given,
-            names=options.notebooks,
-        )
+        run = runs.open_run(options.resume, source=options.source, **asked)
     else:
-        run = runs.start_run(
-            options.source or "journey",
-            path=options.path,
-            out=options.out,
-            given=given,
-            names=options.notebooks,
-            everything=options.all,
-        )
+        source = _source(options)
+        run = runs.start_run(source, out=options.out, everything=options.all, **asked)
     print(f"Run folder: {runs.shown(run.folder)}", flush=True)
     runs.execute(run, show_ids=options.show_ids, report=not options.no_report)
     print(runs.summary(run))
@@ -93,37 +211,78 @@ def _report(options: argparse.Namespace) -> None:
     print(f"Report: {runs.shown(report.write_report(options.run, show_ids=options.show_ids))}")
 
 
+def _init(options: argparse.Namespace) -> None:
+    from helpers.drafting import write_draft
+    from helpers.runs import shown
+    from helpers.settings import check_data
+
+    source = options.source or "csv"
+    check_data(source, options.path)
+    out = options.out
+    if out is None and source == "mysql" and options.path:
+        out = Path(options.path) / "schema.yaml"
+    file = shown(write_draft(options.path, source=source, out=out))
+    data = f"--path {shlex.quote(options.path)}" if source == "csv" else "--source mysql"
+    if source == "mysql" or Path(file) != Path(shown(Path(options.path) / "schema.yaml")):
+        data += f" --schema {shlex.quote(file)}"
+    print(
+        f"Draft: {file}\nRead it and correct it: it says where it guesses. Then:\n"
+        f"  python -m helpers check {data}\n  python -m helpers run {data}"
+    )
+
+
+def _check(options: argparse.Namespace) -> int:
+    from helpers.audit import audit
+    from helpers.settings import check_data
+
+    source = _source(options)
+    check_data(source, options.path, options.schema)
+    bar = sys.stderr.isatty()
+    found = audit(source, path=options.path, schema=options.schema, progress=bar)
+    print(found.text())
+    return 0 if found.ok else 2
+
+
+def _mysql(options: argparse.Namespace) -> None:
+    from helpers.serving import serve
+    from helpers.settings import check_data
+
+    source = _source(options)
+    check_data(source, options.path, options.schema)
+    serve(source, path=options.path, schema=options.schema, port=options.port)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m helpers",
         description="Find out which training samples matter to a recommender, and whether "
         "acting on it helps.",
-        epilog=_EXAMPLES,
+        epilog=f"{_EXAMPLES}\n{_OWN_DATA}\n{_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     _add_run(commands)
     _add_report(commands)
+    _add_init(commands)
+    _add_check(commands)
+    _add_mysql(commands)
     return parser
 
 
 def _add_run(commands: argparse._SubParsersAction) -> None:
-    run = commands.add_parser(
+    run = _add(
+        commands,
         "run",
-        help="execute notebooks on data, into a folder with a report",
-        description="Execute the notebooks 01, 03, 04, 05 and 06, or those named, in order. "
-        "Results, executed notebooks and report.html go to runs/<time>-<source>/.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "execute notebooks on data, into a folder with a report",
+        "Execute the notebooks 01, 03, 04, 05 and 06, or those named, in order. "
+        "Results, executed notebooks and report.html go to runs/<time>-<source>/. The tables of "
+        "a MySQL server are copied into that folder first.",
+        f"{_EXAMPLES}\n{_CODES}",
     )
+    run.set_defaults(do=_run)
     run.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="04 or 04_score_samples")
     run.add_argument("--all", action="store_true", help="every numbered notebook")
-    run.add_argument(
-        "--source",
-        choices=["journey", "sample", "csv"],
-        help="where the tables come from (default: journey)",
-    )
-    run.add_argument("--path", default="", metavar="DIR", help="your tables, for --source csv")
+    _add_data(run, ["journey", "sample", "csv", "mysql"])
     run.add_argument("--out", type=Path, metavar="DIR", help="where run folders go (default: runs)")
     run.add_argument(
         "-p",
@@ -141,13 +300,65 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_report(commands: argparse._SubParsersAction) -> None:
-    report = commands.add_parser(
-        "report",
-        help="write the report of a run again",
-        description="Write report.html of a run again, from its results.json.",
-    )
+    told = "Write report.html of a run again, from its results.json."
+    report = _add(commands, "report", "write the report of a run again", told, _EXAMPLES)
+    report.set_defaults(do=_report)
     report.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     _add_show_ids(report)
+
+
+def _add_init(commands: argparse._SubParsersAction) -> None:
+    told = "Look at your tables and draft a schema.yaml, which says which column is what."
+    init = _add(commands, "init", "draft a schema.yaml for your tables", told, _INIT)
+    init.set_defaults(do=_init)
+    init.add_argument("--path", default="", metavar="DIR", help="the folder of your tables")
+    init.add_argument("--source", choices=["csv", "mysql"], help="files (default) or a server")
+    init.add_argument("--out", type=Path, metavar="FILE", help="write the draft there")
+
+
+def _add_check(commands: argparse._SubParsersAction) -> None:
+    told = (
+        "Say table by table what is in your data and what is wrong with them: rows, period, "
+        "missing values, duplicates, joins, labels, signs of leakage. No row is shown."
+    )
+    check = _add(commands, "check", "say what is wrong with your data", told, _CHECK)
+    check.set_defaults(do=_check)
+    _add_data(check, ["journey", "sample", "csv", "mysql"])
+
+
+def _add_mysql(commands: argparse._SubParsersAction) -> None:
+    told = "Start a private throwaway MySQL server on this machine, with tables in it."
+    mysql = _add(commands, "mysql", "a throwaway server with tables, to try it out", told, _MYSQL)
+    mysql.set_defaults(do=_mysql)
+    _add_data(mysql, ["journey", "sample", "csv"])
+    mysql.add_argument("--port", type=int, metavar="N", help="of the server (default: a spare one)")
+
+
+def _add(
+    commands: argparse._SubParsersAction, name: str, short: str, told: str, examples: str
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=short,
+        description=textwrap.fill(told),
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _add_data(parser: argparse.ArgumentParser, sources: list[str]) -> None:
+    parser.add_argument(
+        "--source",
+        choices=sources,
+        help="where the tables come from (default: journey, or csv with --path)",
+    )
+    parser.add_argument("--path", default="", metavar="DIR", help="the folder of your tables")
+    parser.add_argument(
+        "--schema",
+        default="",
+        metavar="FILE",
+        help="says which of your columns is what (default: schema.yaml in the folder)",
+    )
 
 
 def _add_show_ids(parser: argparse.ArgumentParser) -> None:

@@ -42,6 +42,7 @@ def cached(
     *,
     save: Callable[[T, Path], None],
     load: Callable[[Path], T],
+    keep: int | None = None,
 ) -> T:
     """Return what ``build`` makes, from the cache where it was made before.
 
@@ -56,6 +57,7 @@ def cached(
         build: makes the result.
         save: ``save(result, folder)`` writes it as files into an empty folder.
         load: ``load(folder)`` reads those files back.
+        keep: how many entries of this name stay on the disk, the newest; None: 20.
 
     Returns:
         The result.
@@ -80,7 +82,7 @@ def cached(
         return result
     result = build()
     try:
-        _write(entry, key, result, save)
+        _write(entry, key, result, save, keep or _KEPT_ENTRIES)
     except OSError as error:
         _warn_once(error)
         return result
@@ -179,18 +181,20 @@ def _read(entry: Path, load: Callable[[Path], T]) -> tuple[bool, T | None]:
     return True, result
 
 
-def _write(entry: Path, key: Mapping[str, Any], result: T, save: Callable[[T, Path], None]) -> None:
+def _write(
+    entry: Path, key: Mapping[str, Any], result: T, save: Callable[[T, Path], None], keep: int
+) -> None:
     entry.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=entry.parent))
     try:
         save(result, temporary)
         manifest = {"key": dict(key), "files": _checksums(temporary)}
         write_atomically(temporary / _MANIFEST, json.dumps(manifest, indent=1))
-        os.chmod(temporary, 0o755)
+        os.chmod(temporary, 0o700)  # a log of customers may be in it
         _swap(temporary, entry)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    _tidy(entry.parent)
+    _tidy(entry.parent, keep)
 
 
 def _swap(temporary: Path, entry: Path) -> None:
@@ -233,7 +237,7 @@ def _checksum(file: Path) -> list[int]:
     return [size, crc]
 
 
-def _tidy(folder: Path) -> None:
+def _tidy(folder: Path, keep: int) -> None:
     """Remove the leavings of killed writers, and the oldest entries beyond a number."""
     ages: list[tuple[float, Path]] = []
     for path in folder.iterdir():
@@ -243,7 +247,7 @@ def _tidy(folder: Path) -> None:
             continue
     entries = sorted((age, path) for age, path in ages if not path.name.startswith("."))
     stale = [path for age, path in ages if path.name.startswith(".") and age > _STALE_S]
-    for path in stale + [path for _, path in entries[_KEPT_ENTRIES:]]:
+    for path in stale + [path for _, path in entries[keep:]]:
         shutil.rmtree(path, ignore_errors=True)
 
 

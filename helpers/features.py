@@ -1,8 +1,10 @@
 """Raw features of an exposure: the user's profile, the product, the context.
 
 Everything that comes from events goes through :class:`helpers.history.History`,
-so it lies before the exposure's cutoff. The rest is static (product and user
-attributes) or known at the moment of exposure (context).
+so it lies before the exposure's cutoff. What a user did is read from that user's
+events; what is known of a product, a store or a query from the daily totals of all
+users. The rest is static (product and user attributes) or known at the moment of
+exposure (context).
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from helpers.history import Floats, History, Ints, join_codes
+from helpers.cleaning import local_days
+from helpers.history import Floats, History, Ints, coded, join_codes, sorted_places
 from helpers.schema import RESERVED, canonical_tables
 
 __all__ = ["RECENT_LENGTH", "Inputs", "local_days", "raw_features"]
@@ -29,34 +32,25 @@ class Inputs:
 
     Attributes:
         exposures: one row a sample, with ``cutoff_day``.
-        events: the events that features may count, with ``day``.
+        events: the events of these users that features may count, with ``day``.
+        totals: the daily totals of all users, as
+            :func:`helpers.history.daily_totals` makes them.
         products: product attributes by ``item_id``.
         users: user attributes by ``user_id``.
     """
 
     exposures: pd.DataFrame
     events: pd.DataFrame
+    totals: pd.DataFrame
     products: pd.DataFrame
     users: pd.DataFrame
-
-
-def local_days(times: pd.Series, time_zone: str) -> Ints:
-    """Return day numbers since 1970-01-01 by the calendar of a time zone.
-
-    Example:
-        >>> times = pd.Series(pd.to_datetime(["1970-01-02T23:30Z"]))
-        >>> local_days(times, "UTC"), local_days(times, "Asia/Shanghai")
-        (array([1]), array([2]))
-    """
-    local = times.dt.tz_convert(time_zone).dt.tz_localize(None)
-    return local.to_numpy().astype("datetime64[D]").astype(np.int64)
 
 
 def raw_features(inputs: Inputs) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     """Return the raw features, and each user's last items.
 
     Args:
-        inputs: exposures, countable events, products and users.
+        inputs: exposures, countable events, totals, products and users.
 
     Returns:
         ``(features, recent, items)``. Features: one row an exposure, in order;
@@ -85,40 +79,33 @@ def _float32(values: Floats) -> np.ndarray:
 
 
 class _Codes:
-    """Integer codes of users, items and their attributes, shared by both sides."""
+    """Integer codes of users, items and their attributes, shared by all sides.
+
+    A name alone is the side of the exposures; ``event_`` and ``total_`` before it
+    are the sides of the events and of the daily totals.
+    """
 
     def __init__(self, inputs: Inputs) -> None:
-        exposures, events = inputs.exposures, inputs.events
+        exposures, events, totals = inputs.exposures, inputs.events, inputs.totals
         self.n = len(exposures)
         self.cutoff = exposures.cutoff_day.to_numpy()
-        self.day = events.day.to_numpy()
+        self.day, self.total_day = events.day.to_numpy(), totals.day.to_numpy()
         self.time = events.event_time.dt.tz_localize(None).to_numpy()
-        self.user, self.event_user = self._both(exposures.user_id, events.user_id)
-        item, self.items = pd.factorize(
-            pd.concat([exposures.item_id, events.item_id], ignore_index=True), sort=True
+        (self.user, self.event_user), _ = coded(exposures.user_id, events.user_id)
+        (self.item, self.event_item, self.total_item), self.items = coded(
+            *(side.item_id for side in (exposures, events, totals)), sort=True
         )
-        self.item, self.event_item = item[: self.n], item[self.n :]
         self.products = inputs.products.set_index("item_id").reindex(self.items)
-        price = events.price if "price" in events else pd.Series(np.nan, index=events.index)
-        quantity = (
-            events.quantity if "quantity" in events else pd.Series(np.nan, index=events.index)
-        )
-        self.price = price.to_numpy(dtype=np.float64)
-        self.spend = self.price * quantity.fillna(1.0).to_numpy(dtype=np.float64)
-        self.store = self._optional("store_id", exposures, events)
-        self.query = self._optional("query", exposures, events)
+        self.price, quantity = _column(events, "price"), _column(events, "quantity")
+        self.spend = self.price * np.where(np.isnan(quantity), 1.0, quantity)
+        self.total_events = totals.events.to_numpy()
+        self.total_prices = {"price": _column(totals, "price"), "priced": totals.priced.to_numpy()}
+        self.store, self.event_store, self.total_store = _optional("store_id", inputs)
+        self.query, _, self.total_query = _optional("query", inputs)
 
-    def _both(self, left: pd.Series, right: pd.Series) -> tuple[Ints, Ints]:
-        both, _ = pd.factorize(pd.concat([left, right], ignore_index=True))
-        return both[: self.n], both[self.n :]
-
-    def _optional(
-        self, name: str, exposures: pd.DataFrame, events: pd.DataFrame
-    ) -> tuple[Ints, Ints] | None:
-        if name not in exposures or exposures[name].isna().all():
-            return None
-        right = events[name] if name in events else pd.Series([None] * len(events))
-        return self._both(exposures[name], right)
+    def past_of(self, total_keys: Ints) -> History:
+        """Return what all users did, by keys of the daily totals."""
+        return History(total_keys, self.total_day, counts=self.total_events)
 
     @cached_property
     def user_past(self) -> History:
@@ -131,25 +118,29 @@ class _Codes:
         """How many events each exposure's user had before the cutoff."""
         return self.user_past.count(self.user, self.cutoff)
 
-    def attribute(self, name: str) -> tuple[Ints, Ints]:
-        """Return a product attribute's code for exposures and for events."""
+    def attribute(self, name: str) -> Ints:
+        """Return the code of a product attribute for each item, -1 where it has none."""
         if name not in self.products:
-            return np.full(self.n, -1), np.full(len(self.day), -1)
-        by_item, _ = pd.factorize(self.products[name])
-        return by_item[self.item], by_item[self.event_item]
+            return np.full(len(self.items), -1)
+        return pd.factorize(self.products[name])[0]
 
-    def pair(self, left: tuple[Ints, Ints], right: tuple[Ints, Ints]) -> tuple[Ints, Ints]:
-        """Return the codes of a combination for exposures and for events."""
-        both = join_codes(np.concatenate(left), np.concatenate(right))
-        return both[: self.n], both[self.n :]
 
-    @property
-    def users(self) -> tuple[Ints, Ints]:
-        return self.user, self.event_user
+def _optional(name: str, inputs: Inputs) -> list[Ints] | list[None]:
+    """Return the codes of a column that not every log has."""
+    if name not in inputs.exposures or inputs.exposures[name].isna().all():
+        return [None] * 3
+    empty = pd.Series([None], dtype=object)
+    sides = [
+        side[name] if name in side else empty.repeat(len(side))
+        for side in (inputs.exposures, inputs.events, inputs.totals)
+    ]
+    return coded(*sides)[0]
 
-    @property
-    def its(self) -> tuple[Ints, Ints]:
-        return self.item, self.event_item
+
+def _paired(left: tuple[Ints, Ints], right: tuple[Ints, Ints]) -> tuple[Ints, Ints]:
+    """Return the codes of a combination for two sides."""
+    both = join_codes(np.concatenate(left), np.concatenate(right))
+    return both[: len(left[0])], both[len(left[0]) :]
 
 
 def _share(part: Floats, whole: Floats) -> Floats:
@@ -174,12 +165,14 @@ def _user_profile(c: _Codes) -> dict[str, Floats]:
 def _affinities(c: _Codes) -> dict[str, Floats]:
     """How much of what the user did before was about this product and its relatives."""
     columns = {}
-    key, event_key = c.pair(c.users, c.its)
+    users = c.user, c.event_user
+    key, event_key = _paired(users, (c.item, c.event_item))
     past = History(event_key, c.day)
     columns["user_item_events"] = past.count(key, c.cutoff)
     columns["user_item_recency_days"] = past.days_since_last(key, c.cutoff)
     for name in ("category", "subcategory", "brand"):
-        key, event_key = c.pair(c.users, c.attribute(name))
+        of_item = c.attribute(name)
+        key, event_key = _paired(users, (of_item[c.item], of_item[c.event_item]))
         past = History(event_key, c.day)
         columns[f"user_{name}_share"] = _share(past.count(key, c.cutoff), c.user_events)
         if name == "subcategory":
@@ -190,8 +183,9 @@ def _affinities(c: _Codes) -> dict[str, Floats]:
 
 def _product(c: _Codes, inputs: Inputs) -> dict[str, Floats]:
     """Popularity and price."""
-    past = History(c.event_item, c.day, {"price": c.price, "priced": ~np.isnan(c.price)})
-    sub, event_sub = c.attribute("subcategory")
+    past = History(c.total_item, c.total_day, c.total_prices, counts=c.total_events)
+    sub = c.attribute("subcategory")
+    relatives = c.past_of(sub[c.total_item])
     priced = past.total("priced", c.item, c.cutoff)
     paid = past.total("price", c.item, c.cutoff) / np.where(priced > 0, priced, np.nan)
     price = _first_known(
@@ -201,7 +195,7 @@ def _product(c: _Codes, inputs: Inputs) -> dict[str, Floats]:
         "item_events_7d": past.count(c.item, c.cutoff, days=7),
         "item_events_28d": past.count(c.item, c.cutoff, days=_MONTH),
         "item_events": past.count(c.item, c.cutoff),
-        "subcategory_events_28d": History(event_sub, c.day).count(sub, c.cutoff, days=_MONTH),
+        "subcategory_events_28d": relatives.count(sub[c.item], c.cutoff, days=_MONTH),
         "item_price": price,
     }
 
@@ -224,12 +218,12 @@ def _store(c: _Codes) -> dict[str, Floats]:
     """The store: how busy, how it sells this product, how well the user knows it."""
     if c.store is None:
         return {}
-    key, event_key = c.pair(c.store, c.its)
-    user_key, user_event_key = c.pair(c.users, c.store)
-    visits = History(user_event_key, c.day).count(user_key, c.cutoff)
+    key, total_key = _paired((c.store, c.total_store), (c.item, c.total_item))
+    user_key, event_key = _paired((c.user, c.event_user), (c.store, c.event_store))
+    visits = History(event_key, c.day).count(user_key, c.cutoff)
     return {
-        "store_events_28d": History(c.store[1], c.day).count(c.store[0], c.cutoff, days=_MONTH),
-        "store_item_events_28d": History(event_key, c.day).count(key, c.cutoff, days=_MONTH),
+        "store_events_28d": c.past_of(c.total_store).count(c.store, c.cutoff, days=_MONTH),
+        "store_item_events_28d": c.past_of(total_key).count(key, c.cutoff, days=_MONTH),
         "user_store_share": _share(visits, c.user_events),
     }
 
@@ -238,30 +232,32 @@ def _query(c: _Codes, inputs: Inputs) -> dict[str, Floats]:
     """The query: its words in the product's text, and what it led to before."""
     if c.query is None:
         return {}
-    key, event_key = c.pair(c.query, c.its)
-    category_key, event_category_key = c.pair(c.query, c.attribute("category"))
-    led_to = History(event_category_key, c.day).count(category_key, c.cutoff)
+    queries, category = (c.query, c.total_query), c.attribute("category")
+    key, total_key = _paired(queries, (c.item, c.total_item))
+    category_key, total_category = _paired(queries, (category[c.item], category[c.total_item]))
+    led_to = c.past_of(total_category).count(category_key, c.cutoff)
     return {
-        "has_query": (c.query[0] >= 0).astype(np.float64),
+        "has_query": (c.query >= 0).astype(np.float64),
         "query_word_share": _word_share(inputs.exposures["query"], c),
-        "query_item_events": History(event_key, c.day).count(key, c.cutoff),
-        "query_category_share": _share(
-            led_to, History(c.query[1], c.day).count(c.query[0], c.cutoff)
-        ),
+        "query_item_events": c.past_of(total_key).count(key, c.cutoff),
+        "query_category_share": _share(led_to, c.past_of(c.total_query).count(c.query, c.cutoff)),
     }
 
 
 def _word_share(query: pd.Series, c: _Codes) -> Floats:
     """Return the share of the query's words that stand in the product's text."""
+    asked, queries = pd.factorize(query.fillna(""))
+    words = [text.lower().split() for text in queries]
+    shown, products = pd.factorize(c.item)
     named = [n for n in ("title", "category", "subcategory", "brand") if n in c.products]
-    texts = c.products[named].fillna("").agg(" ".join, axis=1).str.lower().to_numpy()
-    pairs = pd.DataFrame({"query": query.fillna("").to_numpy(), "item": c.item})
-    unique = pairs.drop_duplicates()
+    texts = c.products[named].iloc[products].fillna("").agg(" ".join, axis=1).str.lower()
+    found = [frozenset(text.split()) for text in texts]
+    pair, row = np.unique(asked * len(products) + shown, return_inverse=True)
     share = [
-        float(np.mean([word in texts[item].split() for word in text.lower().split()] or [0.0]))
-        for text, item in unique.itertuples(index=False)
+        sum(word in found[p] for word in words[q]) / max(len(words[q]), 1)
+        for q, p in zip(*(each.tolist() for each in np.divmod(pair, len(products))), strict=True)
     ]
-    return pairs.merge(unique.assign(share=share), how="left")["share"].to_numpy()
+    return np.array(share, dtype=np.float64)[row]
 
 
 def _context_columns(inputs: Inputs) -> list[str]:
@@ -305,7 +301,7 @@ def _names(c: _Codes, inputs: Inputs, *, taken: set[str]) -> dict[str, pd.Series
 
 def _recent_items(c: _Codes) -> np.ndarray:
     """Return the codes' items that each user touched last before the cutoff."""
-    order = np.lexsort((c.event_item, c.time, c.event_user))
+    order = _by_user_and_time(c)
     first = int(min(c.day.min(initial=0), c.cutoff.min(initial=0)))
     span = int(max(c.day.max(initial=0), c.cutoff.max(initial=0))) - first + 1
     place = c.event_user[order] * span + c.day[order] - first
@@ -314,3 +310,20 @@ def _recent_items(c: _Codes) -> np.ndarray:
     back = stop[:, None] - 1 - np.arange(RECENT_LENGTH)
     items = c.event_item[order][np.maximum(back, 0)] if len(order) else np.zeros_like(back)
     return np.where(back >= start[:, None], items, -1).astype(np.int32)
+
+
+def _by_user_and_time(c: _Codes) -> Ints:
+    """Return the places of the events by user, then time, then item."""
+    time = c.time.astype("datetime64[us]").astype(np.int64)
+    time -= time.min(initial=0)
+    span = int(time.max(initial=0)) + 1
+    if span * (int(c.event_user.max(initial=0)) + 1) >= 2**63:
+        return np.lexsort((c.event_item, time, c.event_user))
+    keys = c.event_user * span + time
+    order = sorted_places(keys)
+    # Few events share their moment; only these need to be sorted by item as well.
+    same = np.diff(keys[order]) == 0
+    tied = np.append(same, False) | np.append(False, same)
+    rows = order[tied]
+    order[tied] = rows[np.lexsort((c.event_item[rows], keys[rows]))]
+    return order

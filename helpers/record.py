@@ -2,7 +2,8 @@
 
 A notebook calls ``start`` once at the top, ``claim`` for every finding that its text
 states, and ``record`` in its last cell. With a run folder the results land in
-``<run_dir>/results/<notebook>.json``; without one they are only shown.
+``<run_dir>/results/<notebook>.json``; without one they are only shown. ``keep_table``
+keeps a large table; ``pseudonyms`` makes one fit to be shown when it is a person's own.
 
 Example:
     >>> start("my_notes", {}, declared={})
@@ -14,11 +15,17 @@ Example:
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import hashlib
+import hmac
 import importlib.metadata
 import json
 import math
+import os
 import platform
+import secrets
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,7 +39,29 @@ from helpers.cache import write_atomically
 from helpers.notebooks import parameters
 from helpers.notebooks.execution import NOTEBOOKS
 
-__all__ = ["NOTEBOOKS", "claim", "plain", "record", "start", "versions"]
+__all__ = [
+    "NOTEBOOKS",
+    "PSEUDONYMS",
+    "claim",
+    "keep_table",
+    "plain",
+    "pseudonym",
+    "pseudonyms",
+    "record",
+    "run_secret",
+    "start",
+    "versions",
+]
+
+#: Columns whose values name a person or what they typed, and the word that stands in.
+PSEUDONYMS = {
+    "user_id": "user",
+    "household_id": "user",
+    "session_id": "session",
+    "list_id": "list",
+    "event_id": "event",
+    "query": "query",
+}
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "pandas")
 _HELPERS = "sample-importance-workbook"
@@ -46,11 +75,13 @@ class _Notebook:
     values: dict[str, Any]
     reference: bool
     run_dir: str
+    own_data: bool = False
     began: float = field(default_factory=time.perf_counter)
     claims: list[dict[str, Any]] = field(default_factory=list)
 
 
 _current: _Notebook | None = None
+_secret = secrets.token_bytes(16)  # of this process, where no run folder has one
 
 
 def start(
@@ -84,8 +115,8 @@ def start(
     run_dir = str(values.pop("run_dir", "") or "")
     as_declared = all(value == declared[parameter] for parameter, value in values.items())
     # Someone who saves `path = "my_logs"` into the notebook changes what is declared.
-    own_data = bool(values.get("path")) or values.get("source") == "csv"
-    _current = _Notebook(name, values, as_declared and not own_data, run_dir)
+    own_data = bool(values.get("path")) or values.get("source") in ("csv", "mysql")
+    _current = _Notebook(name, values, as_declared and not own_data, run_dir, own_data)
 
 
 def claim(sentence: str, condition: bool | np.bool_) -> None:
@@ -146,6 +177,115 @@ def record(**values: Any) -> None:
     print(f"recorded {_count(len(kept), 'result')} and {_count(len(here.claims), 'claim')}")
 
 
+def keep_table(table: pd.DataFrame, name: str) -> None:
+    """Keep a table as a Parquet file in the run's folder, whole or not at all.
+
+    Without a run folder nothing is written.
+
+    Args:
+        table: any; its index is kept as pandas keeps it.
+        name: the file's name, such as ``"importance.parquet"``.
+
+    Raises:
+        RuntimeError: ``start`` was not called.
+        OSError: the run folder cannot be written.
+    """
+    here = _started("keep_table")
+    if not here.run_dir:
+        return
+    folder = Path(here.run_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{name}-", dir=folder)
+    os.close(handle)
+    try:
+        table.to_parquet(temporary)
+        os.chmod(temporary, 0o644)  # mkstemp's files are for their owner only
+        os.replace(temporary, folder / name)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def pseudonyms(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table that may be shown: a person's own users and queries get stand-in names.
+
+    The columns and index levels of :data:`PSEUDONYMS` change, when the notebook runs on a
+    person's own data (``csv``, ``mysql``, or any ``path``). Within a run a value has one name,
+    in every notebook and in the report; without a run folder, within this process. A name has
+    six hexadecimal digits: enough to follow a user by eye, too few to count users by.
+
+    Args:
+        table: any; other columns and the order of the rows stay.
+
+    Returns:
+        A new table with texts in those columns; the same table for other data. What is missing
+        stays missing.
+
+    Raises:
+        RuntimeError: ``start`` was not called.
+
+    Example:
+        >>> start("my_notes", {"source": "csv"}, declared={"source": "journey"})
+        >>> shown = pseudonyms(pd.DataFrame({"user_id": ["ann", "bob", "ann"], "price": [1, 2, 3]}))
+        >>> bool(shown.user_id[0] == shown.user_id[2] != shown.user_id[1])
+        True
+        >>> shown.user_id[0].startswith("user "), "ann" in str(shown)
+        (True, False)
+    """
+    here = _started("pseudonyms")
+    if not here.own_data:
+        return table
+    secret = run_secret(here.run_dir) if here.run_dir else _secret
+    levels = [name for name in table.index.names if name in PSEUDONYMS]
+    shown = table.copy()
+    for column in [c for c in table.columns if isinstance(c, str) and c in PSEUDONYMS]:
+        shown[column] = _renamed(table[column], column, secret)
+    if levels:
+        index = table.index.to_frame()
+        for level in levels:
+            index[level] = _renamed(index[level], level, secret)
+        shown.index = (
+            pd.MultiIndex.from_frame(index)
+            if index.shape[1] > 1
+            else pd.Index(index.iloc[:, 0], name=levels[0])
+        )
+    return shown
+
+
+def pseudonym(column: str, value: Any, secret: bytes) -> str:
+    """Return the name that stands in for a value of a column.
+
+    Args:
+        column: one of :data:`PSEUDONYMS`.
+        value: an id or a query.
+        secret: of the run; without it a name cannot be turned back, nor be found by trying.
+
+    Example:
+        >>> pseudonym("user_id", "ann", b"a") == pseudonym("household_id", "ann", b"a")
+        True
+        >>> pseudonym("user_id", "ann", b"a") == pseudonym("user_id", "ann", b"b")
+        False
+    """
+    kind = PSEUDONYMS[column]
+    digest = hmac.new(secret, f"{kind}\0{value}".encode(), hashlib.sha256).hexdigest()
+    return f"{kind} {digest[:6]}"
+
+
+def run_secret(run_dir: str | Path) -> bytes:
+    """Return the secret of a run's stand-in names, made on the first call.
+
+    It lies in the run's folder, for its owner's eyes only. Where none can be written, this
+    process uses one of its own.
+    """
+    file = Path(run_dir) / ".salt"
+    with contextlib.suppress(OSError):
+        if not file.exists():
+            _make_secret(file)
+        if found := file.read_bytes():
+            return found
+    return _secret
+
+
 def plain(value: Any, *, where: str = "value") -> Any:
     """Return a value as plain JSON types.
 
@@ -195,6 +335,23 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _renamed(values: pd.Series, column: str, secret: bytes) -> pd.Series:
+    names = {v: pseudonym(column, v, secret) for v in values.dropna().unique()}
+    return values.astype("object").map(names, na_action="ignore").astype("str")
+
+
+def _make_secret(file: Path) -> None:
+    """Write a new secret, whole; one that another process has just written stays."""
+    handle, temporary = tempfile.mkstemp(prefix=".salt-", dir=file.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(secrets.token_bytes(16))
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, file)
+    finally:
+        os.unlink(temporary)
 
 
 def _notebook_file(name: str) -> Path:

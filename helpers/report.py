@@ -6,13 +6,9 @@ fills ``report.html.j2``. What a notebook did not record is left out, with a sen
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import math
-import os
 import re
-import secrets
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,8 +19,9 @@ import jinja2
 
 from helpers import report_text as text
 from helpers.cache import write_atomically
+from helpers.record import PSEUDONYMS, pseudonym, run_secret
 from helpers.schema import DataError
-from helpers.settings import WALK
+from helpers.settings import OWN, WALK
 
 __all__ = ["write_report"]
 
@@ -59,11 +56,9 @@ class _Names:
 
     def of(self, column: str, value: Any) -> str:
         """Return the text to show for a value of a column."""
-        kind = text.PSEUDONYMS.get(column)
-        if kind is None or value is None or self._salt is None:
+        if column not in PSEUDONYMS or value is None or self._salt is None:
             return _shown(value, column)
-        digest = hmac.new(self._salt, f"{kind}\0{value}".encode(), hashlib.sha256).hexdigest()
-        return f"{kind} {digest[:6]}"
+        return pseudonym(column, value, self._salt)
 
 
 def write_report(run_dir: str | Path, *, show_ids: bool = False) -> Path:
@@ -82,7 +77,7 @@ def write_report(run_dir: str | Path, *, show_ids: bool = False) -> Path:
     """
     folder = Path(run_dir)
     results = _read_results(folder)
-    names = _Names(None if show_ids else _salt(folder))
+    names = _Names(None if show_ids else run_secret(folder))
     content = _page(results, names) | {
         "run_name": folder.resolve().name,
         "figures": _figures(folder, results),
@@ -110,22 +105,6 @@ def _read_results(folder: Path) -> Record:
             f"{file} is damaged. Resume the run, which writes it again: "
             f"python -m helpers run --resume {folder}"
         ) from None
-
-
-def _salt(folder: Path) -> bytes:
-    """Return the run's secret, made on the first call; a page written again stays the same."""
-    file = folder / ".salt"
-    try:
-        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        found = file.read_bytes()
-        return found or secrets.token_bytes(16)  # empty: a writer was cut off
-    except OSError:
-        return secrets.token_bytes(16)
-    with os.fdopen(handle, "wb") as stream:
-        salt = secrets.token_bytes(16)
-        stream.write(salt)
-    return salt
 
 
 def _template() -> jinja2.Template:
@@ -178,7 +157,9 @@ def _page(results: Record, names: _Names) -> dict[str, Any]:
         "sizes": _sizes(data),
         "notes": _lines(data.get("notes")),
         "offset": _offset(data.get("logit_offset")),
-        "dropped": _table("Rows that were dropped while cleaning", data.get("dropped"), names),
+        "own": run["source"] in OWN,
+        "dropped": _dropped(data.get("dropped"), names),
+        "dropped_total": _dropped_total(run["source"], data),
         "models": _table("The models on the weeks for choosing", models.get("models"), names),
         "importance_rows": _shown(scores["importance_rows"]) if "importance_rows" in scores else "",
         "most": _ranked("The training rows that matter most", scores.get("most_important"), names),
@@ -188,7 +169,11 @@ def _page(results: Record, names: _Names) -> dict[str, Any]:
         "chosen": _table("What was chosen there", study.get("chosen"), names),
         "before_after": _before_after(compared, names),
         "constants": _constants(compared),
-        "limits": text.limits(run["source"], drawn=bool(data.get("logit_offset"))),
+        "limits": text.limits(
+            run["source"],
+            drawn=bool(data.get("logit_offset")),
+            negatives=bool(data.get("negatives")),
+        ),
         "command": _command(run),
         "facts": _facts(run),
         "words": text.WORDS,
@@ -216,6 +201,22 @@ def _sizes(data: Record) -> _Table | None:
         for role, number in rows.items()
     ]
     return _table("Rows by role, cut by time", records, _Names(None), cards=True)
+
+
+def _dropped(records: list[Record] | None, names: _Names) -> _Table | None:
+    """Rows that are not used, the most frequent reason first."""
+    ordered = sorted(records or [], key=lambda r: -(r.get("rows") or 0))
+    return _table("Rows that were left out, and why", ordered, names)
+
+
+def _dropped_total(source: str, data: Record) -> str:
+    """Say how many rows of a person's own tables are not used."""
+    if source not in OWN or data.get("dropped") is None:
+        return ""
+    rows = sum(r.get("rows") or 0 for r in data["dropped"])
+    if not rows:
+        return "No row of the tables was left out."
+    return f"Together {_shown(rows)} rows of the tables were left out; the reasons are listed here."
 
 
 def _offset(logit: float | None) -> dict[str, str] | None:
@@ -324,6 +325,8 @@ def _command(run: Record) -> str:
     parts = ["python", "-m", "helpers", "run", "--source", run["source"]]
     if run["source"] == "csv":
         parts += ["--path", "DIR"]  # the folder's own name is nobody else's business
+    if run.get("schema"):
+        parts += ["--schema", "FILE"]
     for name, value in run.get("parameters", {}).items():
         parts += ["-p", name, str(value)]
     notebooks = run.get("notebooks", [])

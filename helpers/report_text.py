@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["PSEUDONYMS", "ROLES", "SOURCES", "TITLE", "WORDS", "label", "limits", "verdict"]
+__all__ = ["ROLES", "SOURCES", "TITLE", "WORDS", "label", "limits", "verdict"]
 
 TITLE = "Which training rows matter, and does acting on it help?"
 
@@ -13,7 +13,9 @@ SOURCES = {
     "product that week. Nobody recorded whether the household saw the promotion.",
     "sample": "The small log that comes with the workbook. A program made it, with search and "
     "recommendation pages of an invented shop, so the truth behind every click is known.",
-    "csv": "Your own tables, read from files.",
+    "csv": "Your own tables, read from files, as your schema.yaml maps them.",
+    "mysql": "Your own tables, copied from a MySQL server at one moment, as your schema.yaml maps "
+    "them.",
 }
 
 ROLES = {
@@ -21,16 +23,6 @@ ROLES = {
     "attribution": "scores that look at held-out rows",
     "valid": "stopping and choosing",
     "test": "the one final comparison",
-}
-
-#: Columns whose values name a person or what they typed, and the word that stands in.
-PSEUDONYMS = {
-    "user_id": "user",
-    "household_id": "user",
-    "session_id": "session",
-    "list_id": "list",
-    "event_id": "event",
-    "query": "query",
 }
 
 WORDS = [
@@ -90,8 +82,14 @@ def verdict(metric: str, low: float | None, high: float | None) -> str:
     return "better" if (low > 0) != lower_is_better else "worse"
 
 
-def limits(source: str, *, drawn: bool) -> list[str]:
-    """Return what a reader must not conclude, for a source and its way of drawing rows."""
+def limits(source: str, *, drawn: bool, negatives: bool = False) -> list[str]:
+    """Return what a reader must not conclude, for a source and its way of drawing rows.
+
+    Args:
+        source: where the tables came from.
+        drawn: a part of the rows without a success was drawn.
+        negatives: all of them were: the log holds successes only.
+    """
     lines = [
         "What would happen in the shop. The comparison looks back at weeks that were set aside; "
         "it is not an experiment with customers, who see other things when the model changes.",
@@ -110,6 +108,18 @@ def limits(source: str, *, drawn: bool) -> list[str]:
         lines.append(
             "Anything about real customers. The log is made by a program, small, and kinder than "
             "real logs: its noise is of known kinds."
+        )
+    if source in ("csv", "mysql"):
+        lines.append(
+            "That your tables say what you believe they say. A column that is filled in later, a "
+            "clock in another zone or a robot among the users can make any result look good; run "
+            "the command check, and ask whoever writes the log."
+        )
+    if negatives:
+        lines.append(
+            "What people were shown. The log holds successes only; the rows without one are "
+            "products drawn by the workbook, which the user may never have seen. Telling these "
+            "apart is easier than ranking what people see."
         )
     if drawn:
         lines.append(

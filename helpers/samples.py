@@ -2,12 +2,13 @@
 
 A sample is one exposure. Its *cutoff* is the start of the day or week it lies
 in; its features come from rows before the cutoff, its label from the time after
-the exposure. Roles follow time and are never drawn at random.
+the exposure. Roles follow time and are never drawn at random. Where the log holds
+successes only, :mod:`helpers.negatives` draws what else could have been taken.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,21 +16,29 @@ import joblib
 import numpy as np
 import pandas as pd
 
-from helpers import cleaning, encoding, features, history, journey, schema, sources
+from helpers import sources
 from helpers.cache import cached, code_of
 from helpers.encoding import Encoder, bags, numbered, vocabulary
 from helpers.features import Inputs, local_days, raw_features
-from helpers.history import Ints
+from helpers.history import Ints, daily_totals
+from helpers.labels import MIN_PERIODS, crosses, day_number, period_start, succeeded
+from helpers.negatives import Drawn, draw_samples
 from helpers.schema import DataError, Task
 from helpers.sources import Tables, open_source
 
-__all__ = ["ROLES", "Samples", "load_samples", "make_samples"]
+__all__ = ["MADE_BY", "ROLES", "Samples", "load_samples", "make_samples"]
 
 #: Train; what validation-based scores may see; choosing; the final comparison.
 ROLES = ("train", "attribution", "valid", "test")
 _SHARES = (0.62, 0.71, 0.83)  # where the roles end when the task names no dates
-_MIN_PERIODS = 8
-_DAYS = {"day": 1, "week": 7}
+#: All code that samples are made by: a change of it makes cached ones old.
+MADE_BY = (
+    *sources.MADE_BY,
+    *("helpers.drawing", "helpers.sources"),
+    *("helpers.synthetic_world", "helpers.synthetic", "helpers.journey"),
+    *("helpers.history", "helpers.encoding", "helpers.features"),
+    *("helpers.labels", "helpers.negatives", "helpers.samples"),
+)
 
 
 @dataclass(frozen=True)
@@ -119,13 +128,17 @@ class Samples:
         return pd.DataFrame(rows).set_index("role")
 
 
-def load_samples(source: str = "journey", *, path: str | Path = "", seed: int = 0) -> Samples:
+def load_samples(
+    source: str = "journey", *, path: str | Path = "", schema: str | Path = "", seed: int = 0
+) -> Samples:
     """Return the samples of a source, from the cache where they were made before.
 
     Args:
-        source: ``journey``, ``sample`` or ``csv``.
-        path: the folder of a ``csv`` source.
-        seed: of the rows that ``journey`` draws.
+        source: as :func:`helpers.sources.open_source` takes it.
+        path: of the source; for ``csv`` its folder.
+        schema: a ``schema.yaml``; empty: the one that the source finds itself.
+        seed: of the rows that ``journey`` draws, and of the products that are drawn
+            for a log of successes only.
 
     Raises:
         DataError: as :func:`helpers.sources.open_source` and :func:`make_samples`.
@@ -135,43 +148,53 @@ def load_samples(source: str = "journey", *, path: str | Path = "", seed: int = 
         >>> samples.inputs(samples.rows("test"))["dense"].shape[1] == len(samples.feature_names)
         True
     """
-    code = code_of(schema, cleaning, journey, sources, history, features, encoding, __name__)
-    data = sources.fingerprint(source, path=path, seed=seed)
+    where = {"path": path, "schema": schema, "seed": seed}
+    data = sources.fingerprint(source, **where)
     # The source as well: a copy of the bundled files is data of yours, without the truth.
-    key = {"source": source, "fingerprint": data, "code": code}
-    return cached(
-        "samples",
-        key,
-        lambda: make_samples(open_source(source, path=path, seed=seed)),
-        save=_save,
-        load=_load,
-    )
+    key = {"source": source, "fingerprint": data, "seed": seed, "code": code_of(*MADE_BY)}
+
+    def build() -> Samples:
+        tables = open_source(source, **where)
+        if tables.fingerprint != data:  # else new rows would be kept under the name of old ones
+            raise DataError(
+                f"The tables of {source} changed while they were read, so they would be of two "
+                "kinds. Start again; of a table that never rests, read a copy."
+            )
+        return make_samples(tables, seed=seed)
+
+    return cached("samples", key, build, save=_save, load=_load)
 
 
-def make_samples(tables: Tables) -> Samples:
+def make_samples(tables: Tables, *, seed: int = 0) -> Samples:
     """Make samples from checked tables.
+
+    Args:
+        tables: of a source.
+        seed: of the products that are drawn for a log of successes only; the one that
+            the tables were opened with, as their fingerprint tells of it.
 
     Raises:
         DataError: no exposure or no success at all, one user only, too short a
             period for four roles, or a role with one class only.
     """
-    task = tables.task
-    events = tables.user_behavior
-    exposures = _exposures(events, task)
-    end = _day_after(events, task) if task.end is None else _day(task.end, 0)
+    task, events = tables.task, tables.user_behavior
+    countable = _countable(events, task)
+    totals = daily_totals(countable) if tables.totals is None else tables.totals
+    end = _day_after(events, totals, task) if task.end is None else day_number(task.end, 0)
+    if task.negatives:
+        drawn = draw_samples(countable, totals, task, end=end, seed=seed)
+        tables, exposures = _with_draw(tables, drawn), drawn.exposures
+        task = replace(task, within="period")
+    else:
+        exposures = _exposures(events, task)
     role, lost = _roles(exposures, task, end)
-    exposures["label"] = _labels(exposures, events, task)
+    if "label" not in exposures:
+        exposures["label"] = succeeded(exposures, events, task)
     exposures = exposures[role != ""].assign(role=role[role != ""]).reset_index(drop=True)
     _refuse_unusable(exposures)
-    countable = events[events.event_type.isin(task.history)].reset_index(drop=True)
-    countable["day"] = local_days(countable.event_time, task.time_zone)
+    shown = exposures.drop(columns=["role", "label"])
     raw, recent, items = raw_features(
-        Inputs(
-            exposures.drop(columns=["role", "label"]),
-            countable,
-            tables.product_features,
-            tables.users,
-        )
+        Inputs(shown, countable, totals, tables.product_features, tables.users)
     )
     train = (exposures.role == "train").to_numpy()
     encoder = Encoder.fit(raw[train])
@@ -192,13 +215,32 @@ def make_samples(tables: Tables) -> Samples:
     )
 
 
+def _countable(events: pd.DataFrame, task: Task) -> pd.DataFrame:
+    """Return the events that features may count, with their day."""
+    countable = events[events.event_type.isin(task.history)].reset_index(drop=True)
+    countable["day"] = local_days(countable.event_time, task.time_zone)
+    return countable
+
+
+def _with_draw(tables: Tables, drawn: Drawn) -> Tables:
+    """Return the tables with what the draw of products tells."""
+    return replace(
+        tables,
+        notes=[*tables.notes, *drawn.notes],
+        logit_offset=drawn.logit_offset,
+        dropped=pd.concat([tables.dropped, drawn.dropped], ignore_index=True),
+        truth=None,  # it speaks of exposures
+    )
+
+
 def _exposures(events: pd.DataFrame, task: Task) -> pd.DataFrame:
     """Return the impressions in a fixed order, with the day of their cutoff."""
     shown = events[events.event_type == "impression"].drop(columns="event_type")
     if shown.empty:
         raise DataError(
             "user_behavior: there is no event of type impression; the samples are what a user was "
-            "shown, so the log must hold impressions."
+            "shown, so the log must hold impressions. Where it holds successes only, state "
+            "negatives in the task of schema.yaml."
         )
     shown = shown.dropna(axis=1, how="all")
     order = [c for c in ("event_time", "user_id", "list_id", "position", "item_id") if c in shown]
@@ -207,25 +249,24 @@ def _exposures(events: pd.DataFrame, task: Task) -> pd.DataFrame:
     if shown.duplicated(order).any():  # then all columns decide, so that the rows' order does not
         order += [c for c in shown if c not in order]
     shown = shown.sort_values(order, kind="stable", ignore_index=True)
-    day = local_days(shown.event_time, task.time_zone)
-    # 1970-01-01 was a Thursday, so Monday is day 4 of a week counted from it.
-    shown["cutoff_day"] = day if task.cutoff == "day" else day - (day - 4) % 7
+    shown["cutoff_day"] = period_start(local_days(shown.event_time, task.time_zone), task)
     return shown
 
 
-def _day_after(events: pd.DataFrame, task: Task) -> int:
-    """Return the day after the log's last: a label window must not reach into it."""
-    return int(local_days(events.event_time, task.time_zone).max()) + 1
+def _day_after(events: pd.DataFrame, totals: pd.DataFrame, task: Task) -> int:
+    """Return the day after the whole log's last: a label window must not reach into it."""
+    last = int(local_days(events.event_time, task.time_zone).max())
+    return max(last, int(totals.day.max()) if len(totals) else last) + 1
 
 
 def _roles(exposures: pd.DataFrame, task: Task, end: int) -> tuple[np.ndarray, pd.DataFrame]:
     """Return each exposure's role, empty for those left out, and a count of these."""
-    start = _day(task.train_from, -(2**62))
+    start = day_number(task.train_from, -(2**62))
     cutoff = exposures.cutoff_day.to_numpy()
     used = (cutoff >= start) & (cutoff < end)
     borders = _borders(cutoff[used], task)
     role = np.array(ROLES, dtype=object)[np.searchsorted(borders, cutoff, side="right")]
-    crossing = used & _crosses(exposures, cutoff, np.append(borders, end), task)
+    crossing = used & crosses(exposures, cutoff, np.append(borders, end), task)
     role[~used | crossing] = ""
     lost = [("outside the period that is used", ~used), ("label window crosses a role", crossing)]
     counts = [
@@ -236,17 +277,13 @@ def _roles(exposures: pd.DataFrame, task: Task, end: int) -> tuple[np.ndarray, p
     return role, pd.DataFrame(counts, columns=["table", "reason", "rows"])
 
 
-def _day(date: str | None, default: int) -> int:
-    return default if date is None else int(np.datetime64(date, "D").astype(np.int64))
-
-
 def _borders(cutoff: Ints, task: Task) -> np.ndarray:
     """Return the first days of attribution, valid and test."""
     periods = np.unique(cutoff)
-    if len(periods) < _MIN_PERIODS:
+    if len(periods) < MIN_PERIODS:
         raise DataError(
             f"user_behavior: the exposures cover {len(periods)} {task.cutoff}s, but train, "
-            f"attribution, valid and test need at least {_MIN_PERIODS}; take a longer period"
+            f"attribution, valid and test need at least {MIN_PERIODS}; take a longer period"
             f"{', or state cutoff: day' if task.cutoff == 'week' else ''}."
         )
     stated = task.borders()
@@ -259,7 +296,7 @@ def _borders(cutoff: Ints, task: Task) -> np.ndarray:
             low = (places[i - 1] if i else 0) + 1
             places[i] = np.clip(places[i], low, len(periods) - 3 + i)
         return periods[places]
-    borders = np.array([_day(d, 0) for d in stated])
+    borders = np.array([day_number(d, 0) for d in stated])
     inside = np.append(np.append(periods[0], borders), periods[-1] + 1)
     if (np.diff(inside) <= 0).any():
         raise DataError(
@@ -272,63 +309,6 @@ def _borders(cutoff: Ints, task: Task) -> np.ndarray:
 
 def _date(day: int) -> str:
     return str(np.datetime64(int(day), "D"))
-
-
-def _crosses(exposures: pd.DataFrame, cutoff: Ints, ends: np.ndarray, task: Task) -> np.ndarray:
-    """Mark exposures whose label window reaches into the next role."""
-    own_end = ends[np.searchsorted(ends, cutoff, side="right").clip(max=len(ends) - 1)]
-    if task.within == "period":
-        return cutoff + _DAYS[task.cutoff] > own_end
-    last = exposures.event_time + pd.Timedelta(task.within)
-    return local_days(last, task.time_zone) >= own_end
-
-
-def _labels(exposures: pd.DataFrame, events: pd.DataFrame, task: Task) -> np.ndarray:
-    """Return 1 where a success that matches lies within the window, else 0."""
-    for name in task.match_on:
-        if name not in exposures:
-            raise DataError(
-                f'user_behavior: the task matches on "{name}", which the impressions do not have.'
-                f"{schema.near_match(name, exposures.columns)}"
-            )
-    success = events[events.event_type.isin(task.positive)]
-    if success.empty:
-        raise DataError(
-            f"user_behavior: there is no event of type {' or '.join(task.positive)}, so every "
-            "label would be 0; add them, or state task.positive in schema.yaml."
-        )
-    codes = [
-        pd.factorize(pd.concat([exposures[c], success[c]], ignore_index=True))[0]
-        for c in task.match_on
-    ]
-    keys, n = history.join_codes(*codes), len(exposures)
-    times = [_microseconds(f.event_time) for f in (exposures, success)]
-    order = np.lexsort((times[1], keys[n:]))
-    key, time = keys[n:][order], times[1][order]
-    # The first success of the same key at or after the exposure.
-    both_keys, both_times = np.append(key, keys[:n]), np.append(time, times[0])
-    rank = np.empty(len(both_keys), dtype=np.int64)
-    is_exposure = np.arange(len(both_keys)) >= len(key)
-    sorted_rows = np.lexsort((~is_exposure, both_times, both_keys))
-    rank[sorted_rows] = np.cumsum(~is_exposure[sorted_rows])
-    found = rank[len(key) :]
-    exists = (found < len(key)) & (keys[:n] >= 0)
-    found = np.minimum(found, len(key) - 1)
-    exists &= key[found] == keys[:n]
-    return (exists & _within(exposures, time[found], times[0], task)).astype(np.int8)
-
-
-def _microseconds(times: pd.Series) -> Ints:
-    return times.dt.tz_localize(None).to_numpy().astype("datetime64[us]").astype(np.int64)
-
-
-def _within(exposures: pd.DataFrame, success: Ints, shown: Ints, task: Task) -> np.ndarray:
-    """Mark successes (microseconds) that fall into their exposure's window."""
-    if task.within != "period":
-        return success - shown <= pd.Timedelta(task.within) // pd.Timedelta("1us")
-    times = pd.Series(success.astype("datetime64[us]")).dt.tz_localize("UTC")
-    end = exposures.cutoff_day.to_numpy() + _DAYS[task.cutoff]
-    return local_days(times, task.time_zone) < end
 
 
 def _refuse_unusable(exposures: pd.DataFrame) -> None:

@@ -1,4 +1,4 @@
-"""What a run is asked to do: which notebooks, with which values for their parameters.
+"""What a run is asked to do: which data, which notebooks, which values for their parameters.
 
 Nothing is started here. Every mistake a person can make in a command is found before
 the first kernel starts.
@@ -16,23 +16,70 @@ import yaml
 
 from helpers.notebooks import Parameter, parameters
 from helpers.notebooks.execution import NOTEBOOKS
-from helpers.schema import DataError, near_match
+from helpers.schema import REPO, DataError, near_match
 
 __all__ = [
     "NOTEBOOKS",
+    "OWN",
     "WALK",
+    "check_data",
     "convert",
     "fill_parameters",
+    "plain_path",
     "read_parameter_file",
     "select_notebooks",
 ]
+
+#: The sources that are a person's own data.
+OWN = ("csv", "mysql")
 
 #: The numbers of the notebooks that a run on data executes.
 WALK = ("01", "03", "04", "05", "06")
 
 # Parameters that the command line sets by an option of its own.
-_RESERVED = {"source": "--source", "path": "--path", "run_dir": "--out"}
+_RESERVED = {"source": "--source", "path": "--path", "schema": "--schema", "run_dir": "--out"}
 _BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def check_data(source: str, path: str = "", schema: str = "") -> tuple[str, str]:
+    """Return a run's folder of tables and its schema.yaml, as the notebooks see them.
+
+    Args:
+        source: where the tables come from.
+        path: a folder; ``csv`` needs one, ``mysql`` reads a copied server there if given.
+        schema: a ``schema.yaml`` for ``csv`` or ``mysql``; empty: the one in ``path``.
+
+    Returns:
+        Both as :func:`plain_path` writes them; empty where none was given.
+
+    Raises:
+        DataError: something is missing, does not exist or does not belong to the source.
+
+    Example:
+        >>> check_data("csv", str(REPO / "data" / "sample"))
+        ('data/sample', '')
+    """
+    if source not in OWN:
+        for option, value in (("--path", path), ("--schema", schema)):
+            if value:
+                raise DataError(
+                    f"{option} is for --source csv or mysql; the source {source} needs none."
+                )
+        return "", ""
+    if source == "csv" and not path:
+        raise DataError("--source csv needs --path DIR, the folder that holds your tables.")
+    return path and _folder(path), schema and _schema_file(schema)
+
+
+def plain_path(path: str | Path) -> str:
+    """Return a path as the notebooks see it, which run in the repository's root.
+
+    Example:
+        >>> plain_path(REPO / "data"), plain_path("/")
+        ('data', '/')
+    """
+    full = Path(path).expanduser().resolve()
+    return str(full.relative_to(REPO)) if full.is_relative_to(REPO) else str(full)
 
 
 def select_notebooks(names: Iterable[str] = (), *, everything: bool = False) -> list[str]:
@@ -138,6 +185,27 @@ def read_parameter_file(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise DataError(f'{file}: this must name parameters; write lines like "epochs: 5".')
     return content
+
+
+def _folder(path: str) -> str:
+    folder = Path(path).expanduser()
+    if not folder.exists():
+        beside = [p.name for p in folder.parent.glob("*/")] if folder.parent.is_dir() else []
+        hint = near_match(folder.name, beside)
+        raise DataError(f"--path {path}: there is no such folder.{hint}")
+    if not folder.is_dir():
+        raise DataError(f"--path {path}: this is a file; give the folder that holds your tables.")
+    return plain_path(folder)
+
+
+def _schema_file(schema: str) -> str:
+    file = Path(schema).expanduser()
+    if file.is_dir():
+        raise DataError(f"--schema {schema}: this is a folder; give the file, schema.yaml.")
+    if not file.exists():
+        beside = [p.name for p in file.parent.glob("*.y*ml")] if file.parent.is_dir() else []
+        raise DataError(f"--schema {schema}: there is no such file.{near_match(file.name, beside)}")
+    return plain_path(file)
 
 
 def _match(name: str, here: list[str]) -> str:

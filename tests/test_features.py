@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
-from tables import made, opened, raw_view, tables_of
+from tables import made, of_users, opened, raw_view, tables_of
 
 from helpers.features import RECENT_LENGTH, local_days
+from helpers.history import daily_totals
 from helpers.schema import Task
 from helpers.sources import Tables
 
@@ -167,3 +170,70 @@ def test_features_of_random_samples_agree_with_loops_over_the_log(source):
         spent = month[month.user_id == row.user_id]
         want = (spent.price * spent.quantity.fillna(1)).sum()
         assert raw.user_spend_28d == pytest.approx(want, rel=1e-5, abs=1e-4)
+
+
+def with_totals(tables: Tables) -> Tables:
+    """Return the tables with the daily totals of all their users."""
+    log = tables.user_behavior[tables.user_behavior.event_type.isin(tables.task.history)]
+    day = local_days(log.event_time, tables.task.time_zone)
+    return replace(tables, totals=daily_totals(log.assign(day=day)))
+
+
+def test_a_products_numbers_are_of_all_users_and_a_users_are_its_own():
+    tables = with_totals(small())
+    drawn = replace(tables, user_behavior=of_users(tables, ["u"]))
+    drawn.user_behavior.loc[0, "event_type"] = "click"  # so that there is a success
+    table, raw = raw_view(drawn)
+    row = raw[table.item_id == "a"].iloc[0]
+    # The users u and v; of u alone there are 4, 3, 3 events with a, and two prices.
+    assert row[["item_events", "item_events_28d", "store_events_28d"]].tolist() == [4, 3, 4]
+    assert row.item_price == (4 + 5 + 6) / 3
+    assert row[["user_events", "user_item_events"]].tolist() == [4, 3]
+
+
+@pytest.mark.parametrize("source", ["sample", "journey", "successes"])
+def test_drawing_users_changes_no_raw_feature_of_those_who_are_drawn(source):
+    """Where the daily totals of all users are known."""
+    tables = opened("sample" if source == "successes" else source)
+    if source == "journey":  # two hundred households are the whole log here
+        users = np.sort(tables.user_behavior.user_id.unique())[:200]
+        tables = replace(tables, user_behavior=of_users(tables, users))
+    if source == "successes":
+        behavior = tables.user_behavior
+        behavior = behavior[behavior.event_type != "impression"].reset_index(drop=True)
+        task = replace(tables.task, negatives=3, match_on=("user_id", "item_id"))
+        tables = replace(tables, user_behavior=behavior, task=task)
+    users = np.sort(tables.user_behavior.user_id.unique())[::9]
+    drawn = replace(with_totals(tables), user_behavior=of_users(tables, users))
+    table, raw = raw_view(replace(tables, truth=None))
+    some, some_raw = raw_view(replace(drawn, truth=None))
+    rows = table.user_id.isin(users).to_numpy()
+    same = table[rows].drop(columns="sample_id").reset_index(drop=True)
+    pd.testing.assert_frame_equal(some.drop(columns="sample_id")[same.columns], same)
+    pd.testing.assert_frame_equal(some_raw, raw[rows].reset_index(drop=True)[some_raw.columns])
+    assert set(some_raw) == set(raw)
+    alone, alone_raw = raw_view(replace(tables, user_behavior=drawn.user_behavior, truth=None))
+    changed = [c for c in alone_raw if not c.startswith("recent") and source != "successes"]
+    changed = [c for c in changed if not alone_raw[c].equals(some_raw[c])]
+    assert source == "successes" or "item_events" in changed
+    assert not [c for c in changed if c.startswith("user_")]
+
+
+def test_users_of_one_moment_have_their_last_items_by_name():
+    """Events of one moment have an order of their own, whatever the order of the rows."""
+    log = pd.DataFrame(EVENTS, columns=[*NAMES])
+    same = [("u", item, "2025-05-04T23:59Z", "click", *[None] * 4) for item in "zyx"]
+    for rows in (same, same[::-1]):
+        both = pd.concat([log, pd.DataFrame(rows, columns=[*NAMES])], ignore_index=True)
+        both.loc[len(both)] = ["w", "d", "2025-05-05T12:00Z", "click", *[None] * 4]
+        table, raw = raw_view(tables_of(both, products=PRODUCTS))
+        row = raw[(table.user_id == "u") & (table.item_id == "a")].iloc[0]
+        assert [row[f"recent_{i}"] for i in range(5)] == ["z", "y", "x", "a", "a"]
+
+
+def test_the_words_of_a_query_are_counted_one_by_one():
+    n = len(EVENTS)
+    _, raw = raw_view(
+        small(query=["red RED wool pan", "", None, "x"] + ["red red wool pan"] * (n - 4))
+    )
+    assert raw.query_word_share.tolist() == [0.75, 0.0, 0.0]  # of a; of b; of d without a title

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from itertools import product
 
+import duckdb
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.history import History, join_codes
+from helpers import drawing
+from helpers.history import History, daily_totals, join_codes, sorted_places
+from helpers.schema import Task
 
 #: Key 5 has events on days 1, 4, 4 and 9, worth 2, 3, nothing known and 10; key 6 one on day 4.
 KEYS = np.array([5, 6, 5, 5, 5, -1])
@@ -100,7 +104,7 @@ def test_a_sum_does_not_change_in_its_last_digit_with_what_other_keys_spend():
     np.testing.assert_array_equal(alone.total("worth", *everyone), among.total("worth", *everyone))
 
 
-@pytest.mark.parametrize("worth", [1e-3, 1.0, 1e9, 1e15, 1e200])
+@pytest.mark.parametrize("worth", [1e-3, 1.0, 1e9, 1e15])
 def test_a_sum_is_right_whatever_the_currency(worth):
     history = History(np.zeros(1000, int), np.arange(1000), {"worth": np.full(1000, worth)})
     total = history.total("worth", *ask(0, 600))
@@ -138,3 +142,128 @@ def test_joined_codes_of_four_large_columns_do_not_overflow():
     np.testing.assert_array_equal(joined[:10], joined[1000:])
     assert joined.min() >= 0
     assert joined.max() <= 2**38
+
+
+@pytest.mark.parametrize("worth", [1e16, 1e200, np.inf])
+def test_an_amount_beyond_the_limit_counts_as_the_limit(worth):
+    history = History(np.zeros(3, int), np.arange(3), {"worth": np.array([worth, -worth, worth])})
+    assert history.total("worth", *ask(0, 1)) == 2.0**50
+    assert history.total("worth", *ask(0, 3)) == 2.0**50
+
+
+@pytest.mark.parametrize("others", [1.0, 1e9, 1e15])
+def test_a_sum_keeps_its_last_digit_beside_sums_of_any_size(others):
+    """So neither the rest of the log nor its future shows, in a currency of any size."""
+    ours = np.array([2.0**-24, 3 * 2.0**-24, 1e6 + 2.0**-24])
+    among = np.concatenate([ours, np.full(5000, others)])
+    keys = np.repeat([0, 1], [3, 5000])
+    history = History(keys, np.zeros(5003, int), {"worth": among})
+    assert history.total("worth", *ask(0, 1)) == 1e6 + 5 * 2.0**-24
+
+
+def test_half_a_million_largest_amounts_do_not_overflow():
+    n = 2**19
+    history = History(np.zeros(n, int), np.zeros(n, int), {"worth": np.full(n, 2.0**50)})
+    assert history.total("worth", *ask(0, 1)) == 2.0**69
+
+
+WEIGHTED = st.tuples(
+    st.integers(-1, 3), st.integers(-40, 40), st.integers(1, 5), st.floats(-1e4, 1e4, width=32)
+)
+
+
+@given(rows=st.lists(WEIGHTED, max_size=20), questions=st.lists(QUESTION, min_size=1, max_size=10))
+def test_rows_with_counts_answer_as_that_many_rows_do(rows, questions):
+    full = [(key, day, worth) for key, day, count, worth in rows for _ in range(count)]
+    keys, days, counts = (np.array([r[i] for r in rows], dtype=np.int64) for i in range(3))
+    worth = np.array([np.rint(r[3] * 2**24) / 2**24 * r[2] for r in rows], dtype=float)
+    weighted = History(keys, days, {"worth": worth, "many": counts}, counts=counts)
+    keys, days = (np.array([r[i] for r in full], dtype=np.int64) for i in range(2))
+    plain = History(keys, days, {"worth": np.array([r[2] for r in full], dtype=float)})
+    key, cutoff = np.array(questions).T
+    for window in (None, 7):
+        asked = (key, cutoff)
+        count = plain.count(*asked, days=window)
+        np.testing.assert_array_equal(weighted.count(*asked, days=window), count)
+        np.testing.assert_array_equal(weighted.total("many", *asked, days=window), count)
+        sums = (h.total("worth", *asked, days=window) for h in (weighted, plain))
+        np.testing.assert_array_equal(*sums)
+    np.testing.assert_array_equal(weighted.days_since_last(*asked), plain.days_since_last(*asked))
+
+
+AMOUNT = st.one_of(
+    st.none(),
+    st.floats(0, 1e3),
+    st.floats(-1e14, 1e14),
+    st.sampled_from([1e16, 1e300, 2.0**-25, 3 * 2.0**-25, 0.1, 1e5 + 0.1]),
+)
+SOLD = st.tuples(
+    st.sampled_from(["a", "b", "ü"]),
+    st.sampled_from(["s", "t", None]),
+    st.sampled_from(["red shoe", None]),
+    st.integers(-3, 3),
+    AMOUNT,
+)
+SOLD_NAMES = ["item_id", "store_id", "query", "day", "price"]
+
+
+def sold(rows: list[tuple], leave_out: tuple[str, ...] = ()) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=SOLD_NAMES).drop(columns=[*leave_out])
+    types = {"price": "float64", "store_id": "str", "query": "str", "item_id": "str"}
+    return frame.astype({k: v for k, v in types.items() if k in frame})
+
+
+@given(rows=st.lists(SOLD, min_size=1, max_size=25))
+def test_daily_totals_agree_with_whole_numbers_of_any_size(rows):
+    found: dict[tuple, list] = {}
+    for *key, price in rows:
+        of_day = found.setdefault(tuple(key), [0, 0, 0])
+        of_day[0] += 1
+        if price is not None:
+            limited = min(max(price, -(2.0**50)), 2.0**50)
+            of_day[1] += int(np.rint(limited * 2**24))  # Python's whole numbers never overflow
+            of_day[2] += 1
+    totals = daily_totals(sold(rows)).astype(object).where(lambda f: f.notna(), None)
+    assert len(totals) == len(found)
+    for row in totals.itertuples(index=False):
+        want = found[(row.item_id, row.store_id, row.query, row.day)]
+        assert [row.events, row.price, row.priced] == [want[0], want[1] / 2**24, want[2]]
+
+
+@given(
+    rows=st.lists(SOLD, min_size=1, max_size=25),
+    leave_out=st.sampled_from([(), ("store_id",), ("query", "store_id"), ("price",)]),
+)
+def test_daily_totals_are_those_of_sql_bit_for_bit(rows, leave_out):
+    ordinary = [r for r in rows if r[4] is None or abs(r[4]) <= 1e9]  # both sides keep these whole
+    frame = sold(ordinary or [("a", None, None, 0, 1.0)], leave_out).assign(event_type="click")
+    with duckdb.connect() as connection:
+        connection.register("user_behavior", frame)
+        columns = list(frame)
+        of_sql = drawing.daily_totals(connection, Task(), columns=columns)
+    ours = daily_totals(frame.drop(columns="event_type"))
+    names = [c for c in SOLD_NAMES[:4] if c in ours]
+    ours, of_sql = (
+        f[[*names, "events", "price", "priced"]]
+        .astype({"day": "int64", "events": "int64", "priced": "int64"})
+        .sort_values(names, ignore_index=True)
+        for f in (ours, of_sql)
+    )
+    for name in names:
+        assert ours[name].fillna("?").tolist() == of_sql[name].fillna("?").tolist()
+    for name in ("events", "price", "priced"):
+        np.testing.assert_array_equal(ours[name].to_numpy(), of_sql[name].to_numpy())
+
+
+def test_daily_totals_of_no_event_have_the_same_columns():
+    none = sold([("a", None, None, 0, 1.0)]).iloc[:0]
+    assert list(daily_totals(none)) == list(daily_totals(sold([("a", None, None, 0, 1.0)])))
+
+
+@pytest.mark.parametrize("largest", [3, 2**40, 2**62])
+def test_places_are_sorted_as_a_stable_sort_does(largest):
+    keys = np.random.default_rng(0).integers(0, largest, 1000)
+    keys[::3] = keys[0]
+    np.testing.assert_array_equal(sorted_places(keys), np.argsort(keys, kind="stable"))
+    assert len(sorted_places(keys[:0])) == 0
+    assert sorted_places(keys[:1]).tolist() == [0]

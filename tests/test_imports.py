@@ -17,8 +17,11 @@ ROOT = Path(helpers.__file__).parent
 
 #: The rooms from left to right. A room may import only from rooms to its left.
 ORDER = (
-    *("schema", "cache", "synthetic_world", "synthetic", "journey", "cleaning", "sources"),
-    *("history", "encoding", "features", "samples"),
+    *("schema", "cache", "mapping", "chunks"),
+    *("synthetic_world", "synthetic", "journey", "foreign", "cleaning", "reading", "database"),
+    *("mysql_server", "assembly", "staging", "drawing", "sources"),
+    *("history", "encoding", "features", "labels", "negatives", "samples"),
+    *("drafting", "audit", "serving"),
     *("backend", "profiling", "losses", "models", "gradients", "importance", "actions"),
     *("calibration", "ranking", "intervals", "evaluation", "study", "plots"),
     *("notebooks", "record", "settings", "report_text", "report", "executor", "runs"),

@@ -11,31 +11,76 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
 import pytest
 from tables import made, of_users, opened, raw_view
 
-from helpers import features, samples
-from helpers.history import History
+from helpers import features, negatives, samples
+from helpers.history import History, daily_totals
 from helpers.sources import Tables
 
+#: ``taken`` is the bundled log as one of successes only, ``drawn`` holds some of its users.
 LOGS = ("sample", "journey")
+ALL_LOGS = (*LOGS, "taken", "drawn")
 KEY = ["user_id", "item_id", "event_time", "list_id"]
 
 
 @cache
 def log(source: str) -> Tables:
     """Return a log small enough to make its samples often: all rows of some users."""
-    tables = opened(source)
+    tables = opened("journey" if source == "journey" else "sample")
     rng = np.random.default_rng(3)
     everyone = tables.user_behavior.user_id.drop_duplicates().sort_values()
     users = rng.choice(everyone, 40 if source == "journey" else 120, replace=False)
     behavior = of_users(tables, users)
     if "event_id" not in behavior:
         behavior["event_id"] = np.arange(len(behavior)).astype(str)
-    return replace(tables, user_behavior=behavior, truth=None)
+    task = tables.task
+    if source == "taken":
+        behavior = behavior[behavior.event_type != "impression"].reset_index(drop=True)
+        task = replace(task, negatives=3, match_on=("user_id", "item_id"))
+    return replace(tables, name=source, user_behavior=behavior, truth=None, totals=None, task=task)
+
+
+def seen(tables: Tables) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the samples that a log gives, and their raw features.
+
+    Of the log ``drawn`` every third user is drawn, beside the totals of all. What the log
+    ``taken`` draws beside its successes is that of the unchanged log: only the features of
+    the same samples can be compared.
+    """
+    if tables.name == "drawn":
+        log = tables.user_behavior
+        log = log[log.event_type.isin(tables.task.history)]
+        day = features.local_days(log.event_time, tables.task.time_zone)
+        users = drawn_users()
+        tables = replace(
+            tables,
+            user_behavior=of_users(tables, users),
+            totals=daily_totals(log.assign(day=day)),
+        )
+    if tables.name != "taken":
+        return raw_view(tables)
+    with patch.object(samples, "draw_samples", lambda *_, **__: as_drawn()):
+        return raw_view(tables)
+
+
+@cache
+def drawn_users() -> list[str]:
+    return sorted(log("drawn").user_behavior.user_id.unique())[::3]
+
+
+@cache
+def as_drawn() -> negatives.Drawn:
+    """Return the samples of the unchanged log of successes."""
+    tables = log("taken")
+    behavior, task = tables.user_behavior, tables.task
+    day = features.local_days(behavior.event_time, task.time_zone)
+    behavior = behavior.assign(day=day)[behavior.event_type.isin(task.history)]
+    return negatives.draw_samples(behavior, daily_totals(behavior), task, end=10**6)
 
 
 def midnight(tables: Tables, cutoff: pd.Timestamp) -> pd.Timestamp:
@@ -57,7 +102,7 @@ _views: dict[int, tuple[pd.DataFrame, pd.DataFrame]] = {}
 def view_of(tables: Tables) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the view of an unchanged log, made once."""
     if id(tables) not in _views:
-        _views[id(tables)] = raw_view(tables)
+        _views[id(tables)] = seen(tables)
     return _views[id(tables)]
 
 
@@ -107,7 +152,7 @@ def _added(tables: Tables, start: pd.Timestamp, rng: np.random.Generator) -> pd.
 
 def leaks(tables: Tables, wanted: pd.DataFrame, behavior: pd.DataFrame) -> list[str]:
     """Return the raw features of the wanted exposures that change with the log."""
-    before, after = view_of(tables), raw_view(replace(tables, user_behavior=behavior))
+    before, after = view_of(tables), seen(replace(tables, user_behavior=behavior))
     left, right = (
         raw.set_index(pd.MultiIndex.from_frame(table[KEY])) for table, raw in (before, after)
     )
@@ -133,18 +178,18 @@ def found_leaks(source: str, *, tries: int, seed: int) -> list[str]:
     return sorted(found)
 
 
-@pytest.mark.parametrize("source", LOGS)
+@pytest.mark.parametrize("source", ALL_LOGS)
 def test_no_row_on_or_after_the_cutoff_changes_a_raw_feature(source):
     assert found_leaks(source, tries=6, seed=0) == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("source", LOGS)
+@pytest.mark.parametrize("source", ALL_LOGS)
 def test_no_row_on_or_after_the_cutoff_changes_a_raw_feature_in_many_tries(source):
     assert found_leaks(source, tries=60, seed=1) == []
 
 
-@pytest.mark.parametrize("source", LOGS)
+@pytest.mark.parametrize("source", ALL_LOGS)
 def test_rows_just_before_the_cutoff_do_change_features(source):
     """The property would hold of features that see nothing at all."""
     tables, rng = log(source), np.random.default_rng(2)
@@ -193,14 +238,14 @@ def _sees_its_own_period(builder: str) -> Callable:
     return dishonest
 
 
-@pytest.mark.parametrize("source", LOGS)
+@pytest.mark.parametrize("source", ALL_LOGS)
 @pytest.mark.parametrize("days", [1, 7])
 def test_a_history_that_sees_one_day_or_week_too_many_is_found(source, days, monkeypatch):
     tables = log(source)
     view_of(tables)  # of the honest code
     monkeypatch.setattr(History, "_slice", _shifted(days))
     # Both sides must be made by the dishonest code.
-    monkeypatch.setitem(_views, id(tables), raw_view(tables))
+    monkeypatch.setitem(_views, id(tables), seen(tables))
     assert "user_events" in found_leaks(source, tries=2, seed=0)
 
 
@@ -218,7 +263,7 @@ def test_one_feature_that_sees_the_cutoffs_own_week_is_found(source, builder, co
     tables = log(source)
     view_of(tables)
     monkeypatch.setattr(features, builder, _sees_its_own_period(builder))
-    monkeypatch.setitem(_views, id(tables), raw_view(tables))
+    monkeypatch.setitem(_views, id(tables), seen(tables))
     assert column in found_leaks(source, tries=2, seed=0)
 
 
@@ -228,7 +273,7 @@ def test_a_store_or_query_feature_that_sees_the_cutoffs_own_week_is_found(builde
     tables = log(source)
     view_of(tables)
     monkeypatch.setattr(features, builder, _sees_its_own_period(builder))
-    monkeypatch.setitem(_views, id(tables), raw_view(tables))
+    monkeypatch.setitem(_views, id(tables), seen(tables))
     assert any(c.startswith(builder.strip("_")) for c in found_leaks(source, tries=3, seed=0))
 
 

@@ -11,7 +11,17 @@ import pytest
 from tiny_notebooks import PARAMETERS, write_notebook
 
 from helpers import record as recording
-from helpers.record import claim, plain, record, start, versions
+from helpers import report
+from helpers.record import (
+    claim,
+    keep_table,
+    plain,
+    pseudonyms,
+    record,
+    run_secret,
+    start,
+    versions,
+)
 
 NAME = "04_score_samples"
 
@@ -128,6 +138,7 @@ def test_plain_refuses_what_json_cannot_keep(tmp_path):
         ({"rate": 0.5}, False),
         ({"source": "sample"}, False),
         ({"source": "csv", "path": "tables"}, False),
+        ({"source": "mysql"}, False),
     ],
 )
 def test_the_reference_run_has_all_declared_values_but_the_run_folder(changes, reference):
@@ -183,3 +194,95 @@ def test_recording_does_not_import_tensorflow_or_jupyter():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+# What may be shown ------------------------------------------------------------------------
+
+
+def _shown(table, **changes):
+    start(NAME, _values(**changes))
+    return pseudonyms(table)
+
+
+EVENTS = pd.DataFrame(
+    {
+        "user_id": ["ann", "bob", "ann", None],
+        "query": ["tea", None, "jam", "tea"],
+        "list_id": pd.array([7, 7, 8, None], dtype="Int64"),
+        "item_id": ["i1", "i2", "i1", "i3"],
+        "price": [1.5, 2.0, np.nan, 1.0],
+    },
+    index=[4, 2, 7, 1],
+)
+
+
+@pytest.mark.parametrize("changes", [{}, {"source": "sample"}])
+def test_other_data_are_shown_as_they_are(changes):
+    assert _shown(EVENTS, **changes) is EVENTS
+
+
+@pytest.mark.parametrize("changes", [{"source": "csv"}, {"source": "mysql"}, {"path": "tables"}])
+def test_a_persons_own_users_and_queries_get_stand_in_names(changes):
+    before = EVENTS.copy()
+    shown = _shown(EVENTS, **changes)
+    pd.testing.assert_frame_equal(EVENTS, before)
+    pd.testing.assert_frame_equal(shown[["item_id", "price"]], EVENTS[["item_id", "price"]])
+    for column in ("user_id", "query", "list_id"):
+        assert shown[column].isna().tolist() == EVENTS[column].isna().tolist()
+        want = EVENTS.groupby(column).ngroup()
+        assert shown.groupby(column, sort=False).ngroup().nunique() == want.nunique()
+        stems = {text.split()[0] for text in shown[column].dropna()}
+        assert stems == {column.removesuffix("_id")}
+    assert shown.user_id[4] == shown.user_id[7] != shown.user_id[2]
+    assert not set(shown.to_string().split()) & {"ann", "bob", "tea", "jam"}
+
+
+def test_users_in_an_index_get_stand_in_names_too():
+    one = _shown(EVENTS.dropna().set_index("user_id"), source="csv")
+    two = _shown(EVENTS.dropna().set_index(["user_id", "item_id"]), source="csv")
+    assert one.index.name == "user_id"
+    assert two.index.names == ["user_id", "item_id"]
+    assert one.index[0].startswith("user ")
+    assert two.index[0] == (one.index[0], "i1")
+
+
+def test_stand_in_names_are_the_same_in_all_notebooks_of_a_run_and_in_its_report(tmp_path):
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+    first = _shown(EVENTS, source="csv", run_dir=str(tmp_path / "one"))
+    again = _shown(EVENTS, source="csv", run_dir=str(tmp_path / "one"))
+    other = _shown(EVENTS, source="csv", run_dir=str(tmp_path / "two"))
+    pd.testing.assert_frame_equal(first, again)
+    assert not set(first.user_id.dropna()) & set(other.user_id.dropna())
+    secret = run_secret(tmp_path / "one")
+    assert first.user_id[4] == report._Names(secret).of("user_id", "ann")
+    file = tmp_path / "one" / ".salt"
+    assert len(file.read_bytes()) == 16
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert list((tmp_path / "one").iterdir()) == [file]
+
+
+def test_a_secret_that_another_process_has_just_written_is_taken(tmp_path, monkeypatch):
+    monkeypatch.setattr(recording.os, "link", lambda a, b: recording.Path(b).write_bytes(b"x" * 16))
+    assert run_secret(tmp_path) == b"x" * 16
+
+
+def test_where_no_secret_can_be_kept_the_process_has_one(tmp_path):
+    assert run_secret(tmp_path / "nowhere") == run_secret(tmp_path / "elsewhere")
+    assert len(run_secret(tmp_path / "nowhere")) == 16
+
+
+def test_a_table_is_kept_in_the_run_folder_and_nowhere_without_one(tmp_path):
+    start(NAME, _values(run_dir=str(tmp_path / "run")))
+    keep_table(EVENTS, "importance.parquet")
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "run" / "importance.parquet"), EVENTS)
+    start(NAME, _values())
+    keep_table(EVENTS, "importance.parquet")
+    assert [f.name for f in (tmp_path / "run").iterdir()] == ["importance.parquet"]
+
+
+def test_showing_and_keeping_need_a_started_notebook():
+    with pytest.raises(RuntimeError, match="before start"):
+        pseudonyms(EVENTS)
+    with pytest.raises(RuntimeError, match="before start"):
+        keep_table(EVENTS, "x.parquet")

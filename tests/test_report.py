@@ -292,6 +292,57 @@ def test_show_ids_shows_them(run_dir):
     assert not (run_dir / ".salt").exists()
 
 
+def _own(tmp_path, source="csv", **values) -> str:
+    """The text of a page about a person's own data."""
+    results = made_up_results()
+    results["run"] |= {"source": source, "schema": True}
+    results["notebooks"]["01_load_data"]["values"] |= values
+    return _text(_page(write_run(tmp_path / "run", results)))
+
+
+def test_own_data_are_told_from_the_workbooks(tmp_path, run_dir):
+    lost = [
+        {"table": "user_behavior", "reason": "left out by a rule", "rows": 1_200},
+        {"table": "user_behavior", "reason": "exact duplicates", "rows": 30_000},
+    ]
+    drawn = "Drawn: 20,000 of 250,000 users, all their rows."
+    text = _own(tmp_path, dropped=lost, notes=[drawn])
+    assert "Your data Your own tables, read from files" in text
+    assert drawn in text
+    assert "Together 31,200 rows of the tables were left out" in text
+    assert text.index("exact duplicates") < text.index("left out by a rule")
+    assert "That your tables say what you believe they say." in text
+    assert "Keep the folder of the run to yourself" in text
+    theirs = _text(_page(run_dir))
+    assert "The data A year of grocery shopping" in theirs
+    assert "Keep the folder" not in theirs
+    assert "rows of the tables were left out" not in theirs
+
+
+def test_own_data_of_which_every_row_was_used_say_so(tmp_path):
+    assert "No row of the tables was left out." in _own(tmp_path, dropped=[])
+
+
+def test_a_server_is_named_as_one_and_needs_no_folder_to_repeat(tmp_path):
+    text = _own(tmp_path, source="mysql")
+    assert "copied from a MySQL server at one moment" in text
+    assert "run --source mysql --schema FILE -p epochs 5" in text
+    assert "--path" not in text
+
+
+@pytest.mark.parametrize(("negatives", "said"), [(4, True), (0, False), (None, False)])
+def test_a_log_of_successes_only_says_what_nobody_was_shown(tmp_path, negatives, said):
+    text = _own(tmp_path, negatives=negatives)
+    assert ("The log holds successes only" in text) is said
+
+
+def test_shown_ids_are_said_where_the_page_is_shared(tmp_path):
+    results = made_up_results()
+    results["run"]["source"] = "csv"
+    text = _text(_page(write_run(tmp_path / "run", results), show_ids=True))
+    assert "if those who read it may see its user ids and queries" in text
+
+
 def test_the_folder_of_a_persons_own_tables_is_not_named(tmp_path):
     results = made_up_results()
     results["run"] |= {"source": "csv", "path": "/home/me/secret_customer"}

@@ -1,9 +1,8 @@
 """Runs: the right notebooks with the right parameters, and nothing lost when one stops."""
 
 import json
-import os
+import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from tiny_notebooks import PARAMETERS, start_cell, write_notebook
+from tiny_notebooks import PARAMETERS, command, gone, start_cell, write_notebook
 
 from helpers import runs, settings
+from helpers.executor import NotebookFailed
 from helpers.notebooks import Parameter
 from helpers.runs import RunError, execute, open_run, start_run, summary
-from helpers.schema import REPO, DataError
+from helpers.schema import DATA, REPO, DataError
 from helpers.settings import convert, fill_parameters, read_parameter_file, select_notebooks
 
 FIRST, SECOND, THIRD = "01_load_data", "03_train_recommender", "04_score_samples"
@@ -30,7 +30,7 @@ def notebooks(tmp_path, monkeypatch) -> Path:
         write_notebook(folder, name)
     (folder / "notes.ipynb").write_text("{}")
     monkeypatch.setattr(settings, "NOTEBOOKS", folder)
-    monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(runs.state, "RUNS", tmp_path / "runs")
     return folder
 
 
@@ -142,7 +142,8 @@ def test_a_parameter_that_no_notebook_declares_names_the_near_match(notebooks):
 
 
 @pytest.mark.parametrize(
-    ("name", "option"), [("source", "--source"), ("path", "--path"), ("run_dir", "--out")]
+    ("name", "option"),
+    [("source", "--source"), ("path", "--path"), ("schema", "--schema"), ("run_dir", "--out")],
 )
 def test_parameters_with_an_option_of_their_own_are_refused(notebooks, name, option):
     with pytest.raises(DataError, match=f'"{name}" is set by {option}, not by -p'):
@@ -180,7 +181,7 @@ def test_a_bad_parameter_file_is_refused(tmp_path, content, reason):
 def test_run_folders_never_collide(notebooks):
     folders = [start_run("sample").folder for _ in range(3)]
     assert len(set(folders)) == 3
-    assert all(f.parent == runs.RUNS.resolve() and "-sample" in f.name for f in folders)
+    assert all(f.parent == runs.state.RUNS.resolve() and "-sample" in f.name for f in folders)
 
 
 @pytest.mark.parametrize("out", ["file", "file/below"])
@@ -211,18 +212,18 @@ def test_a_bad_path_is_refused_before_anything_is_made(
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=reason):
         start_run("csv", path=path)
-    assert not runs.RUNS.exists()
+    assert not runs.state.RUNS.exists()
 
 
 def test_a_path_without_the_source_csv_is_refused(notebooks, tmp_path):
-    with pytest.raises(DataError, match="--path is for --source csv"):
+    with pytest.raises(DataError, match="--path is for --source csv or mysql"):
         start_run("sample", path=str(tmp_path))
 
 
 def test_bad_tables_stop_the_run_before_anything_is_made(notebooks, tmp_path):
     with pytest.raises(DataError):
         start_run("csv", path=str(tmp_path))  # a folder without tables
-    assert not runs.RUNS.exists()
+    assert not runs.state.RUNS.exists()
 
 
 # Executing -------------------------------------------------------------------------------
@@ -290,7 +291,7 @@ def test_a_run_executes_in_order_and_merges_what_was_recorded(recording_pair, ca
 
 def test_a_finished_run_resumes_to_nothing_and_says_where_the_report_is(notebooks, capsys):
     run = start_run("sample", names=["01"])
-    run.finished = {FIRST: {"sha256": runs._sha256(FIRST), "seconds": 2.0}}
+    run.finished = {FIRST: {"sha256": runs.walk._sha256(FIRST), "seconds": 2.0}}
     run.save()
     began = time.perf_counter()
     execute(open_run(run.folder))
@@ -330,7 +331,7 @@ def test_a_failed_notebook_is_kept_named_and_resumed_to_the_same_results(recordi
 
 def test_a_finished_notebook_that_was_changed_runs_again(notebooks):
     run = start_run("sample", names=["01"])
-    run.finished = {FIRST: {"sha256": runs._sha256(FIRST), "seconds": 2.0}}
+    run.finished = {FIRST: {"sha256": runs.walk._sha256(FIRST), "seconds": 2.0}}
     run.save()
     write_notebook(notebooks, FIRST, "raise RuntimeError('ran again')")
     with pytest.raises(RunError, match="cell 2: RuntimeError: ran again"):
@@ -352,38 +353,12 @@ def test_a_kernel_that_dies_is_an_error_not_a_hang(notebooks):
 
 # Stopped from outside ------------------------------------------------------------------
 
-_DRIVER = """\
-import sys
-from pathlib import Path
-from helpers import runs, settings
-from helpers.__main__ import main
-settings.NOTEBOOKS, runs.RUNS = Path(sys.argv[1]), Path(sys.argv[2])
-sys.exit(main(sys.argv[3:]))
-"""
-
-
-def _command(notebooks, *arguments, **options) -> subprocess.Popen:
-    words = [sys.executable, "-c", _DRIVER, notebooks, notebooks.parent / "runs", *arguments]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([str(w) for w in words], **pipes, **options)
-
 
 def _wait_for(file: Path, seconds: float = 40.0) -> None:
     limit = time.monotonic() + seconds
     while not file.exists():
         assert time.monotonic() < limit, f"{file.name} never came"
         time.sleep(0.05)
-
-
-def _gone(process: int, seconds: float = 15.0) -> bool:
-    limit = time.monotonic() + seconds
-    while time.monotonic() < limit:
-        try:
-            os.kill(process, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.1)
-    return False
 
 
 @pytest.fixture
@@ -408,12 +383,12 @@ def slow_second(recording_pair, tmp_path) -> Path:
 
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
 def test_a_run_stopped_in_mid_notebook_resumes_to_the_same_results(slow_second, tmp_path, kill):
-    process = _command(slow_second, "run", "--source", "sample", "-p", "seed", "5", "01", "03")
+    process = command(slow_second, "run", "--source", "sample", "-p", "seed", "5", "01", "03")
     _wait_for(tmp_path / "kernel")
     kernel = int((tmp_path / "kernel").read_text())
     process.send_signal(kill)
     _, error = process.communicate(timeout=30)
-    assert _gone(kernel), "the notebook's process lives on"
+    assert gone(kernel), "the notebook's process lives on"
     (folder,) = (tmp_path / "runs").iterdir()
     if kill is signal.SIGINT:
         assert process.returncode == 130
@@ -424,7 +399,7 @@ def test_a_run_stopped_in_mid_notebook_resumes_to_the_same_results(slow_second, 
     else:
         assert process.returncode == -9
 
-    again = _command(slow_second, "run", "--resume", str(folder))
+    again = command(slow_second, "run", "--resume", str(folder))
     out, error = again.communicate(timeout=60)
     assert (again.returncode, error) == (0, "")
     assert f"{FIRST}: finished before" in out
@@ -433,12 +408,12 @@ def test_a_run_stopped_in_mid_notebook_resumes_to_the_same_results(slow_second, 
 
 def test_two_runs_at_once_do_not_mix(recording_pair, tmp_path):
     commands = [
-        _command(recording_pair, "run", "--source", "sample", "-p", "seed", str(seed), "03")
+        command(recording_pair, "run", "--source", "sample", "-p", "seed", str(seed), "03")
         for seed in (1, 2)
     ]
-    for command in commands:
-        _, error = command.communicate(timeout=60)
-        assert (command.returncode, error) == (0, "")
+    for started in commands:
+        _, error = started.communicate(timeout=60)
+        assert (started.returncode, error) == (0, "")
     done = [json.loads(f.read_text()) for f in (tmp_path / "runs").glob("*/results.json")]
     assert sorted(d["notebooks"][SECOND]["parameters"]["seed"] for d in done) == [1, 2]
     assert len({d["notebooks"][SECOND]["values"]["draw"] for d in done}) == 2
@@ -447,7 +422,7 @@ def test_two_runs_at_once_do_not_mix(recording_pair, tmp_path):
 def test_a_second_process_is_kept_out_of_a_run(notebooks):
     run = start_run("sample", names=["01"])
     with (
-        runs._alone(run.folder),
+        runs.state.alone(run.folder),
         pytest.raises(DataError, match="Another process is working"),
     ):
         execute(open_run(run.folder))
@@ -460,6 +435,7 @@ def test_a_second_process_is_kept_out_of_a_run(notebooks):
     ("other", "option"),
     [
         ({"source": "journey"}, "--source: sample, now journey"),
+        ({"schema": "/log.yaml"}, "--schema: , now /log.yaml"),
         ({"given": {"seed": "2"}}, "-p seed: 1, now 2"),
         ({"names": ["03"]}, "the notebooks"),
     ],
@@ -487,11 +463,56 @@ def test_what_is_not_a_run_is_refused_with_the_near_match(notebooks):
         open_run(run.folder)
 
 
-def test_changed_tables_are_not_mixed_into_a_run(notebooks, tmp_path, monkeypatch):
-    (tmp_path / "tables").mkdir()
-    monkeypatch.setattr(runs, "_fingerprint", lambda source, path: "before")
-    run = start_run("csv", path=str(tmp_path / "tables"), names=["01"])
-    assert open_run(run.folder).fingerprint == "before"
-    monkeypatch.setattr(runs, "_fingerprint", lambda source, path: "after")
+@pytest.mark.parametrize("schema", ["", "log.yaml"], ids=["schema beside", "schema elsewhere"])
+def test_changed_tables_are_not_mixed_into_a_run(notebooks, tmp_path, schema):
+    folder = tmp_path / "tables"
+    shutil.copytree(DATA / "sample", folder)
+    stated = ""
+    if schema:
+        stated = str(shutil.move(folder / "schema.yaml", tmp_path / schema))
+    run = start_run("csv", path=str(folder), schema=stated, names=["01"])
+    assert run.fingerprint
+    assert open_run(run.folder) == run
+    file = Path(stated) if schema else folder / "schema.yaml"
+    file.write_text(file.read_text() + "\n# a note\n")
     with pytest.raises(DataError, match="have changed since"):
         open_run(run.folder)
+
+
+def test_a_run_from_before_there_were_schemas_can_be_resumed(notebooks):
+    run = start_run("sample", names=["01"])
+    state = json.loads((run.folder / "run.json").read_text())
+    del state["schema"], state["copied"]
+    (run.folder / "run.json").write_text(json.dumps(state))
+    assert open_run(run.folder) == run
+
+
+# What an error tells ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "kind", "told"),
+    [
+        ("sample", "KeyError", True),
+        ("csv", "KeyError", False),
+        ("csv", "ValueError", False),
+        ("csv", "OSError", True),
+        ("csv", "ModuleNotFoundError", True),
+    ],
+)
+def test_the_message_of_an_error_that_may_hold_a_row_stays_in_the_notebook(
+    notebooks, monkeypatch, source, kind, told
+):
+    def fails(*given, **options):
+        raise NotebookFailed(kind, "'ann@example.org'", 7)
+
+    monkeypatch.setattr(runs.walk, "execute_notebook", fails)
+    run = start_run(source, path=str(DATA / "sample") if source == "csv" else "", names=["01"])
+    with pytest.raises(RunError, match=f"{FIRST}.ipynb, cell 7: {kind}.*kept in") as caught:
+        execute(run)
+    assert ("ann@example.org" in str(caught.value)) is told
+
+
+def test_a_folder_with_braces_in_its_name_is_a_folder_like_any(notebooks, tmp_path):
+    execute(run := start_run("sample", names=["01"], out=tmp_path / "{seed} {x}"))
+    assert (run.folder / f"{FIRST}.ipynb").is_file()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tables import DATES, background, events, made, opened, raw_view, tables_of
 
-from helpers import samples
+from helpers import samples, schema, sources
 from helpers.samples import ROLES, load_samples, make_samples
 from helpers.schema import DataError, Task
 from helpers.sources import Tables
@@ -326,7 +328,7 @@ def broken(change: object) -> Tables:
         ),
         (
             lambda log: log[log.event_type == "impression"],
-            r"user_behavior: there is no event of type click.*add them, or state task.positive",
+            r"user_behavior: there is no event of type click.*state task.label.positive",
         ),
         (
             lambda log: log[(log.event_type == "impression") | (log.event_time < "2025-01-12")],
@@ -387,7 +389,7 @@ def test_what_the_cache_gives_back_equals_what_was_made(tmp_path, monkeypatch):
 
 def test_the_truth_stands_beside_its_own_sample():
     made_here = made("sample")
-    truth = pd.read_csv(samples.schema.DATA / "sample" / "truth.csv.gz").set_index("event_id")
+    truth = pd.read_csv(schema.DATA / "sample" / "truth.csv.gz").set_index("event_id")
     rows = np.random.default_rng(0).choice(len(made_here), 200)
     for row in rows:
         event = made_here.table.event_id[row]
@@ -427,3 +429,64 @@ def test_the_summary_counts_each_role():
         "first_day": "2025-01-01",
         "last_day": "2025-01-08",
     }
+
+
+def test_a_log_of_successes_only_becomes_samples_by_its_schema(tmp_path, monkeypatch):
+    """Another seed draws other products; the cache keeps both."""
+    monkeypatch.setenv("WORKBOOK_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    n = 3000
+    log = pd.DataFrame(
+        {
+            "who": rng.integers(0, 40, n),
+            "what": rng.integers(0, 30, n),
+            "when": pd.Timestamp("2025-01-01") + pd.to_timedelta(rng.integers(0, 60 * 24, n), "h"),
+        }
+    )
+    log.drop_duplicates().to_csv(folder / "orders.csv", index=False)
+    (tmp_path / "mine.yaml").write_text(
+        "user_behavior:\n  file: orders.csv\n  event_type: purchase\n"
+        "  columns: {user_id: who, item_id: what, event_time: when}\n"
+        "product_features:\n  from: user_behavior\n  columns: {item_id: what}\n"
+        "task:\n  label: {positive: [purchase], match_on: [user_id, item_id], within: period}\n"
+        "  negatives: {per_positive: 3, from: catalogue}\n  history: [purchase]\n"
+    )
+    schema_file = tmp_path / "mine.yaml"
+    first, again, other = (
+        load_samples("csv", path=folder, schema=schema_file, seed=seed) for seed in (0, 0, 1)
+    )
+    assert_equal_samples(first, again)
+    assert first.table.label.mean() == pytest.approx(0.25, abs=0.01)
+    assert first.fingerprint != other.fingerprint
+    taken = [each.table[each.table.label == 1].item_id.tolist() for each in (first, other)]
+    assert taken[0] == taken[1]
+    assert first.table.item_id.tolist() != other.table.item_id.tolist()
+
+
+def test_all_rooms_that_samples_come_from_make_a_cached_one_old():
+    """What samples import is in the list, but for the cache itself, which counts its format."""
+    imported = {
+        name
+        for name in subprocess.run(
+            [sys.executable, "-c", "import sys, helpers.samples; print(*sys.modules)"],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=schema.REPO,
+        ).stdout.split()
+        if name.startswith("helpers.") and name.count(".") == 1
+    }
+    assert imported - {"helpers.cache"} <= set(samples.MADE_BY)
+    assert len(samples.code_of(*samples.MADE_BY)) == 16
+
+
+def test_tables_that_change_between_two_looks_are_not_kept_under_the_old_name(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("WORKBOOK_CACHE", str(tmp_path))
+    monkeypatch.setattr(sources, "fingerprint", lambda *_, **__: "of a moment ago")
+    with pytest.raises(DataError, match="The tables of sample changed while they were read"):
+        load_samples("sample")
+    assert not list((tmp_path / "samples").glob("*"))

@@ -1,11 +1,9 @@
-"""Types, messages about headers, and the task of a folder."""
+"""Types, and messages about headers."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import fields
 from decimal import Decimal
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,11 +15,9 @@ from helpers.schema import (
     DATA,
     RESERVED,
     DataError,
-    Task,
     canonical_tables,
     check_columns,
     near_match,
-    read_task,
 )
 
 BEHAVIOR = canonical_tables()["user_behavior"]
@@ -82,7 +78,7 @@ def test_ids_that_lost_digits_are_refused():
         ("2025-01-10-05:00", None),
         ("2025-03-09 02:30:00", "2025-03-09T07:00"),  # an hour that the clocks skipped
         ("2025-11-02 01:30:00", "2025-11-02T06:30"),  # one that they repeated: the second
-        ("9999-12-30T00:00Z", "9999-12-30T00:00"),
+        ("9999-12-30T00:00Z", None),  # the future
         ("0900-01-01T00:00Z", "0900-01-01T00:00"),
         ("now", None),
         ("today", None),
@@ -197,81 +193,17 @@ def test_a_header_that_does_not_fit_is_refused_with_a_remedy(columns, message):
         check_columns(canonical_tables()["users"], columns, where="users.csv")
 
 
-def written(folder: Path, text: str) -> Path:
-    path = folder / "schema.yaml"
-    path.write_text(text, encoding="utf-8")
-    return path
+def test_a_log_whose_rows_carry_a_label_needs_no_event_type():
+    header = ["user_id", "item_id", "event_time"]
+    check_columns(BEHAVIOR, [*header, "label"], where="log.csv")
+    with pytest.raises(DataError, match='log.csv: column "event_type" is missing'):
+        check_columns(BEHAVIOR, header, where="log.csv")
+    assert BEHAVIOR.columns["label"].values == (0, 1)
+    assert "label" not in RESERVED
 
 
-def test_a_missing_or_empty_file_leaves_the_task_as_it_is(tmp_path):
-    assert read_task(tmp_path / "schema.yaml", Task()) == Task()
-    for text in ("", "task:", "# nothing", "task:\n  train_from:\n"):
-        assert read_task(written(tmp_path, text), Task()) == Task()
-
-
-def test_every_line_of_a_task_is_read(tmp_path):
-    stated = {
-        "positive": ["cart", "purchase"],
-        "match_on": ["user_id", "item_id", "list_id"],
-        "within": "2h",
-        "cutoff": "week",
-        "time_zone": "Asia/Shanghai",
-        "history": ["purchase"],
-        "train_from": "2025-01-01",
-        "attribution_from": "2025-02-01",
-        "valid_from": "2025-03-01",
-        "test_from": "2025-04-01",
-        "end": "2025-05-01",
-    }
-    want = Task(**{k: tuple(v) if isinstance(v, list) else v for k, v in stated.items()})
-    assert list(stated) == [f.name for f in fields(Task)]
-    text = "\ufeff" + yaml.safe_dump({"task": stated}, sort_keys=False)
-    assert read_task(written(tmp_path, text), Task()) == want
-    assert read_task(written(tmp_path, text.replace("'", "")), Task()) == want  # YAML's own dates
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("task: {cutof: day}", r'unknown line "cutof"; .* Did you mean "cutoff"'),
-        ("tasks: {cutoff: day}", r'unknown line "tasks"; it may have task.* mean "task"'),
-        ("task: [1]", r"schema.yaml: task must be lines of `name: value`; got \[1\]"),
-        ("- task", r"schema.yaml: the file must be lines of `name: value`"),
-        ("task: {cutoff: [", r"schema.yaml: this is not a readable YAML file: while parsing"),
-        ("task: {cutoff: month}", r"task.cutoff must be day or week; got 'month'"),
-        ("task: {positive: clicks}", r"task.positive has 'clicks'; .* Did you mean \"click\""),
-        ("task: {positive: []}", r"task.positive has \[\]; it may hold click, cart, purchase"),
-        ("task: {match_on: [user]}", r"task.match_on has 'user'; .* Did you mean \"user_id\""),
-        ("task: {match_on: event_time}", r"task.match_on has 'event_time'; it may hold user_id"),
-        ("task: {within: 3600}", r"task.within must be a time with its unit, .* got 3600"),
-        ("task: {within: '3600'}", r"task.within must be a time with its unit"),
-        ("task: {within: -1h}", r"task.within must be a time with its unit"),
-        ("task: {within: soon}", r"task.within must be a time with its unit"),
-        ("task: {within: nat}", r"task.within must be a time with its unit"),
-        ("task: {time_zone: Shanghai}", r"'Shanghai' is unknown; .* mean \"Asia/Shanghai\""),
-        ("task: {time_zone: America}", r"'America' is unknown"),
-        ("task: {time_zone: 8}", r"time_zone 8 is unknown"),
-        ("task: {end: 2025-02-30}", "YAML file: day is out of range"),
-        ("task: {end: May 5}", r"task.end must be a date"),
-        ("task: {end: 2025}", r"task.end must be a date"),
-        ("task: {end: 2025-01-01 10:00:00}", r"task.end must be a date"),
-        ("task: {valid_from: 2025-01-01}", r"some of attribution_from, valid_from and test_from"),
-    ],
-)
-def test_a_wrong_line_of_a_task_is_refused_with_a_remedy(tmp_path, text, message):
-    with pytest.raises(DataError, match=message):
-        read_task(written(tmp_path, text), Task())
-
-
-def test_a_file_that_is_not_utf8_is_refused(tmp_path):
-    (tmp_path / "schema.yaml").write_bytes(b"task: {cutoff: \xff}")
-    with pytest.raises(DataError, match="schema.yaml: this is not a readable YAML file"):
-        read_task(tmp_path / "schema.yaml", Task())
-
-
-def test_the_schema_file_explains_every_line_of_a_task():
+def test_the_schema_file_uses_known_types_and_names_what_is_reserved():
     stated = yaml.safe_load((DATA / "schema.yaml").read_text(encoding="utf-8"))
-    assert list(stated["task"]) == [f.name for f in fields(Task)]
     types = {c.type for t in canonical_tables().values() for c in t.columns.values()}
     assert types == {"id", "time", "category", "text", "number", "integer"}
     assert all(

@@ -47,7 +47,7 @@ def _events(log: SyntheticLog, kind: str) -> pd.DataFrame:
 
 
 def _midnight(border: str) -> pd.Timestamp:
-    return pd.Timestamp(str(TASK[border]), tz=ZONE)
+    return pd.Timestamp(str(TASK["split"][border]), tz=ZONE)
 
 
 # --- the files -----------------------------------------------------------------------------
@@ -154,7 +154,7 @@ def test_every_click_follows_an_impression_in_its_list_within_the_hour(log):
     shows = _events(log, "impression").groupby(PAGE)["event_time"].max().rename("shown")
     wait = clicks["event_time"] - clicks.join(shows, on=PAGE, validate="m:1")["shown"]
     assert wait.notna().all()
-    assert wait.between(pd.Timedelta("1s"), pd.Timedelta(TASK["within"])).all()
+    assert wait.between(pd.Timedelta("1s"), pd.Timedelta(TASK["label"]["within"])).all()
 
 
 def test_carts_follow_clicks_and_purchases_follow_carts(log):
@@ -311,9 +311,9 @@ def test_impossible_settings_are_refused(change, message):
 def test_the_task_agrees_with_the_settings():
     assert list(yaml.safe_load((SAMPLE / "schema.yaml").read_text())) == ["task"]
     assert LogSettings.time_zone == ZONE
-    assert str(TASK["test_from"]) == LogSettings.noise_until
+    assert str(TASK["split"]["test_from"]) == LogSettings.noise_until
     last = pd.Timestamp(LogSettings.start) + pd.Timedelta(days=LogSettings.days)
-    assert pd.Timestamp(str(TASK["end"])) == last
+    assert pd.Timestamp(str(TASK["split"]["end"])) == last
 
 
 def test_roles_have_their_shares_and_both_labels(shown):
@@ -327,7 +327,7 @@ def test_roles_have_their_shares_and_both_labels(shown):
 @pytest.mark.parametrize("border", BORDERS)
 def test_some_rows_wait_for_their_label_across_a_border(shown, border):
     wait = _midnight(border) - shown["local"]
-    waiting = (wait > pd.Timedelta(0)) & (wait <= pd.Timedelta(TASK["within"]))
+    waiting = (wait > pd.Timedelta(0)) & (wait <= pd.Timedelta(TASK["label"]["within"]))
     assert waiting.sum() >= 10
 
 

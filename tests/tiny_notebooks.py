@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import nbformat
@@ -36,3 +40,35 @@ def start_cell(folder: Path, name: str) -> str:
         f"recording.NOTEBOOKS = Path({str(folder)!r})\n"
         f"start({name!r}, globals())"
     )
+
+
+_DRIVER = """\
+import sys
+from pathlib import Path
+from helpers import runs, settings
+from helpers.__main__ import main
+settings.NOTEBOOKS, runs.state.RUNS = Path(sys.argv[1]), Path(sys.argv[2])
+sys.exit(main(sys.argv[3:]))
+"""
+
+
+def command(notebooks: Path, *arguments: object, **options: object) -> subprocess.Popen:
+    """Start the command line in a process of its own, on made-up notebooks.
+
+    Its runs go to the folder ``runs`` beside the notebooks' one.
+    """
+    words = [sys.executable, "-c", _DRIVER, notebooks, notebooks.parent / "runs", *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([str(word) for word in words], **pipes, **options)
+
+
+def gone(process: int, seconds: float = 15.0) -> bool:
+    """Wait until a process has ended; return whether it has."""
+    limit = time.monotonic() + seconds
+    while time.monotonic() < limit:
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False

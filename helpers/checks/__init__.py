@@ -21,8 +21,10 @@ from helpers.checks.models import (
     check_06_2,
     check_06_3,
 )
+from helpers.checks.own_data import FATES, check_07_1, check_07_2, check_07_3
 
 __all__ = [
+    "FATES",
     "LEAK_CANDIDATES",
     "check_00_1",
     "check_01_1",
@@ -42,4 +44,7 @@ __all__ = [
     "check_06_1",
     "check_06_2",
     "check_06_3",
+    "check_07_1",
+    "check_07_2",
+    "check_07_3",
 ]

@@ -12,17 +12,13 @@ from helpers.cache import cached, code_of
 from helpers.models.fitted import Fitted, Forward
 from helpers.models.ladder import LADDER
 from helpers.models.training import Trainer
+from helpers.samples import MADE_BY as SAMPLES_MADE_BY
 from helpers.samples import Samples
 
 __all__ = ["MADE_BY", "trained_model"]
 
 #: All code that samples and models are made by: a change of it makes a cached model old.
-MADE_BY = (
-    *("helpers.schema", "helpers.cleaning", "helpers.sources"),
-    *("helpers.journey", "helpers.synthetic"),
-    *("helpers.history", "helpers.encoding", "helpers.features", "helpers.samples"),
-    *("helpers.backend", "helpers.losses", "helpers.models"),
-)
+MADE_BY = (*SAMPLES_MADE_BY, "helpers.backend", "helpers.losses", "helpers.models")
 
 
 def trained_model(

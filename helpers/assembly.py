@@ -1,0 +1,264 @@
+"""What needs a whole table: repeats, the type of a further column, a table made from the log.
+
+DuckDB works on Parquet files with a part of the memory and spills the rest, so tables may
+be larger than the memory.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+
+from helpers.schema import DataError, Table
+
+__all__ = ["OWN", "Assembly", "as_arrow", "connect", "joins", "name_sql", "read_frame", "text_sql"]
+
+#: Columns of our own beside those of a table: the row's place, a digest of all that was
+#: stored in it, and for a row taken from the log the time of its event.
+OWN = ("_place", "_digest", "_time")
+_MEMORY_SHARE = 0.25
+#: Columns in one question: each opens the file, and a long one takes the square of its length.
+_ASKED = 50
+
+
+@contextmanager
+def connect(spill: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a connection that keeps to a part of the memory and spills the rest into a folder.
+
+    Raises:
+        DataError: the disk is full, or the memory does not suffice.
+    """
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        with duckdb.connect() as connection:
+            connection.execute(f"SET memory_limit = '{int(memory * _MEMORY_SHARE / 2**20)}MiB'")
+            connection.execute(f"SET temp_directory = {text_sql(spill)}")
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute("SET enable_progress_bar = false")
+            yield connection
+    except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise DataError(
+            f"The tables could not be put together: {reason}. Mostly the disk of the cache folder "
+            "is full: free some room, or set WORKBOOK_CACHE to a folder on another disk."
+        ) from None
+    finally:
+        shutil.rmtree(spill, ignore_errors=True)
+
+
+def name_sql(name: str) -> str:
+    """Return a column's name as SQL.
+
+    Example:
+        >>> name_sql('a "b" c')
+        '"a ""b"" c"'
+    """
+    return '"' + name.replace('"', '""') + '"'
+
+
+def text_sql(value: object) -> str:
+    """Return a text as SQL.
+
+    Example:
+        >>> text_sql("it's")
+        "'it''s'"
+    """
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+class Assembly:
+    """One canonical table on its way from the files of its parts to one file.
+
+    Args:
+        connection: as :func:`connect` yields it.
+        table: the canonical table.
+        files: Parquet files with the table's columns, further ones, and ``_place``.
+    """
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, table: Table, files: list[Path]
+    ) -> None:
+        self._connection = connection
+        self._table = table
+        names = ", ".join(text_sql(file) for file in files)
+        self._rows = f"read_parquet([{names}], union_by_name = true)"
+        connection.execute("CREATE OR REPLACE TEMP TABLE gone (_place BIGINT)")
+
+    def columns(self) -> dict[str, str]:
+        """Return the type of each column by its name."""
+        described = self._connection.execute(f"DESCRIBE FROM {self._rows}").fetchall()
+        return {name: kind for name, kind, *_ in described}
+
+    def first_known(self, key: str) -> None:
+        """Keep one row a key: of each column the first value by time that is known.
+
+        Of several values at one moment the smallest is taken, so that the rows' order does
+        not matter.
+        """
+        names = [n for n in self.columns() if n not in (*OWN, key)]
+        firsts = [
+            f"min_by({name_sql(n)}, row(_time, {name_sql(n)})) "
+            f"FILTER ({name_sql(n)} IS NOT NULL) AS {name_sql(n)}"
+            for n in names
+        ]
+        chosen = ", ".join([name_sql(key), *firsts, "min(_place) AS _place"])
+        self._connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE known AS SELECT {chosen} FROM {self._rows} "
+            f"WHERE {name_sql(key)} IS NOT NULL GROUP BY ALL ORDER BY {name_sql(key)}"
+        )
+        self._rows = "known"
+
+    def drop_repeats(self, column: str) -> tuple[int, int | None]:
+        """Drop all but the first row of each value of a column; missing values never repeat.
+
+        Returns:
+            How many were dropped, and the place of the first of them.
+        """
+        name = name_sql(column)
+        self._connection.execute(
+            f"""
+            CREATE OR REPLACE TEMP TABLE repeats AS
+            WITH here AS (SELECT _place, {name} FROM {self._rows} ANTI JOIN gone USING (_place)
+                          WHERE {name} IS NOT NULL),
+                 again AS (SELECT {name}, min(_place) AS first FROM here
+                           GROUP BY {name} HAVING count(*) > 1)
+            SELECT _place FROM here JOIN again USING ({name}) WHERE _place <> first
+            """
+        )
+        self._connection.execute("INSERT INTO gone FROM repeats")
+        return self._connection.execute("SELECT count(*), min(_place) FROM repeats").fetchone()
+
+    def write(self, target: Path, *, decimal_comma: bool = False, success: str = "") -> int:
+        """Write the table, and return how many rows were kept.
+
+        Args:
+            target: the Parquet file.
+            decimal_comma: numbers in further columns are written with one.
+            success: what a row with the label 1 tells beside the impression.
+        """
+        kinds = {n: k for n, k in self.columns().items() if n not in OWN}
+        typed = self._typed(kinds, decimal_comma)
+        chosen = ", ".join(f"{sql} AS {name_sql(n)}" for n, sql in typed.items())
+        query = f"SELECT {chosen} FROM {self._rows}"
+        if self._connection.execute("SELECT count(*) FROM gone").fetchone()[0]:
+            query += " ANTI JOIN gone USING (_place) ORDER BY _place"  # a join loses the order
+        if "label" in kinds:
+            query = _unfolded(query, kinds, success)
+        self._connection.execute(
+            f"COPY ({query}) TO {text_sql(target)} (FORMAT parquet, COMPRESSION lz4_raw)"
+        )
+        kept = f"SELECT (SELECT count(*) FROM {self._rows}) - (SELECT count(*) FROM gone)"
+        return self._connection.execute(kept).fetchone()[0]
+
+    def _typed(self, kinds: dict[str, str], decimal_comma: bool) -> dict[str, str]:
+        """Return each column in its type, as SQL."""
+        other = {n: self._other(n, k, decimal_comma) for n, k in kinds.items()}
+        asked = [(n, *pair) for n, pair in other.items() if pair]
+        fitting: dict[str, str] = {}
+        for i in range(0, len(asked), _ASKED):
+            some = asked[i : i + _ASKED]
+            questions = ", ".join(question for _, question, _ in some)
+            answers = self._connection.execute(f"SELECT {questions} FROM {self._rows}").fetchone()
+            fitting |= {n: sql for (n, _, sql), yes in zip(some, answers, strict=True) if yes}
+        return {n: fitting.get(n, name_sql(n)) for n in kinds}
+
+    def _other(self, name: str, kind: str, decimal_comma: bool) -> tuple[str, str] | None:
+        """Return a question, and what a column of text becomes if the answer is yes."""
+        sql, column = name_sql(name), self._table.columns.get(name)
+        if kind != "VARCHAR" or (column is None and self._table.name == "users"):
+            return None
+        if column is None:
+            number = sql
+            if decimal_comma:  # 1.234 may be more than a thousand: then it stays text
+                number = f"CASE WHEN NOT contains({sql}, '.') THEN replace({sql}, ',', '.') END"
+            # DuckDB reads 1_2 as 12.
+            plain = f"CASE WHEN NOT contains({number}, '_') THEN {number} END"
+            number = f"TRY_CAST({plain} AS DOUBLE)"
+            known = f"{number} IS NOT NULL AND isfinite({number})"
+            return f"bool_and({known}) FILTER ({sql} IS NOT NULL)", number
+        if column.type in ("id", "category"):  # a program wrote whole numbers with a decimal point
+            return f"bool_and(regexp_full_match({sql}, '-?[0-9]+[.]0'))", f"left({sql}, -2)"
+        return None
+
+
+def _unfolded(query: str, kinds: dict[str, str], success: str) -> str:
+    """Return labelled exposures as impressions, and successes at the same moment."""
+    rest = [n for n in kinds if n not in ("label", "event_type", "event_id")]
+    shared = ", ".join(name_sql(n) for n in rest)
+    own = "event_id" in kinds
+    told = "event_type" if "event_type" in kinds else "'impression' AS event_type"
+    return (
+        f"SELECT {shared}, {'event_id, ' if own else ''}{told} FROM ({query}) "
+        f"UNION ALL SELECT {shared}, {'NULL AS event_id, ' if own else ''}"
+        f"{text_sql(success)} AS event_type FROM ({query}) WHERE label = 1"
+    )
+
+
+def joins(connection: duckdb.DuckDBPyConnection, files: dict[str, Path], where: str) -> list[str]:
+    """Return notes on events without a partner; refuse tables of which nothing joins.
+
+    Args:
+        connection: as :func:`connect` yields it.
+        files: the Parquet files of the tables that are there, by name.
+        where: names the source in messages.
+
+    Raises:
+        DataError: no event has a partner in a table.
+    """
+    notes = []
+    log = f"read_parquet({text_sql(files['user_behavior'])})"
+    for table, column in (("product_features", "item_id"), ("users", "user_id")):
+        if table not in files:
+            continue
+        other = f"read_parquet({text_sql(files[table])})"
+        lost, all_rows = connection.execute(
+            f"SELECT sum(n) FILTER (partner IS NULL), sum(n) FROM "
+            f"(SELECT {column} AS key, count(*) AS n FROM {log} GROUP BY key) LEFT JOIN "
+            f"(SELECT {column} AS partner FROM {other}) ON key = partner"
+        ).fetchone()
+        share = float(lost or 0) / float(all_rows)
+        if share == 1:
+            raise DataError(
+                f"{where}: no {column} of user_behavior is in {table}: the one is written like "
+                f"{_shape(connection, log, column)}, the other like "
+                f"{_shape(connection, other, column)} (9 stands for a digit, a for a letter). "
+                "Write both in the same way."
+            )
+        if share:
+            notes.append(
+                f"The {column} of {share:.2%} of the events is not in {table}; what it would say "
+                "of them is unknown."
+            )
+    return notes
+
+
+def _shape(connection: duckdb.DuckDBPyConnection, rows: str, column: str) -> str:
+    """Return how an id is written, without the id: it may name a person."""
+    value = connection.execute(f"SELECT {column} FROM {rows} LIMIT 1").fetchone()[0]
+    shape = re.sub(r"[^\W\d_]", "a", re.sub(r"\d", "9", value))
+    return f'"{shape[:40]}"'
+
+
+def as_arrow(frame: pd.DataFrame) -> pa.Table:
+    """Return the columns as Arrow's, without the index."""
+    columns = {}
+    for name, values in frame.items():
+        if isinstance(values.dtype, pd.DatetimeTZDtype):
+            times = pa.array(values.dt.tz_convert(None).to_numpy(), from_pandas=True)
+            columns[name] = times.cast(pa.timestamp(times.type.unit, tz="UTC"))
+        else:
+            columns[name] = pa.array(values, from_pandas=True)
+    return pa.table(columns)
+
+
+def read_frame(connection: duckdb.DuckDBPyConnection, query: str) -> pd.DataFrame:
+    """Return the rows of a query; text as text, times in UTC."""
+    return connection.sql(query).to_arrow_table().to_pandas()

@@ -1,0 +1,216 @@
+"""Self-checks of the exercises on a person's own data: notebook 07.
+
+They follow :mod:`helpers.checks`: a verdict in words that begins with ``Correct``,
+``Not yet`` or ``Still empty``, and never an error.
+
+Example:
+    >>> check_07_1({})
+    'Still empty: give each of the letters A to F a word, and run the cell again.'
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from helpers.checks.verdicts import matching_hint, not_yet, result_of, same
+from helpers.mapping import Part, read_mapping
+from helpers.schema import DataError
+
+__all__ = ["FATES", "check_07_1", "check_07_2", "check_07_3"]
+
+#: Exercise 1: what happens to each line, and why.
+FATES: dict[str, tuple[str, str]] = {
+    "A": ("kept", "is a plain purchase: every value can be read, and no rule names it."),
+    "B": ("left out", "is a cancelled ticket, which a rule names. A rule is asked before faults."),
+    "C": ("faulty", "has a day that does not exist, the 31st of February."),
+    "D": ("left out", "has no customer, and a rule names such lines: no fault of the data."),
+    "E": ("copy", "repeats line A in every column. The first stays."),
+    "F": (
+        "left out",
+        "is carriage, which a rule names. Nobody asks any more whether its price can be read.",
+    ),
+}
+_WORDS = ("kept", "left out", "faulty", "copy")
+
+
+def check_07_1(answer: Mapping[str, str]) -> str:
+    """Judge what is said to happen to the six lines of exercise 1.
+
+    Returns:
+        The verdict; the hint explains the first line that was judged wrongly.
+
+    Example:
+        >>> check_07_1({letter: fate for letter, (fate, _) in FATES.items()})[:7]
+        'Correct'
+    """
+    empty = "Still empty: give each of the letters A to F a word, and run the cell again."
+    if answer is None or answer is Ellipsis:
+        return empty
+    if not isinstance(answer, Mapping):
+        return not_yet(f'give a dict such as {{"A": "kept"}}; got {type(answer).__name__}.')
+    said = {str(k).strip().upper(): str(v).strip().lower() for k, v in answer.items()}
+    if not said:
+        return empty
+    if unknown := sorted(set(said) - set(FATES)):
+        return not_yet(f'there is no line "{unknown[0]:.20}"; the letters are A to F.')
+    for letter, word in said.items():
+        if word not in _WORDS:
+            return not_yet(f'line {letter}: choose from {", ".join(_WORDS)}; got "{word:.30}".')
+    for letter, (fate, reason) in FATES.items():
+        if said.get(letter, fate) != fate:
+            return not_yet(f"line {letter} {reason}")
+    if missing := sorted(set(FATES) - set(said)):
+        return not_yet(f"right so far; {', '.join(missing)} is missing.")
+    return "Correct: rules first, then faults, and of copies the first stays."
+
+
+_COLUMNS = {
+    "user_id": "shopper",
+    "item_id": "sku",
+    "event_time": "when",
+    "event_type": "what",
+    "price": "cost",
+}
+_VALUES = {"see": "impression", "buy": "purchase"}
+
+
+def check_07_2(answer: str) -> str:
+    """Judge the section ``user_behavior`` of a ``schema.yaml`` for the log of exercise 2.
+
+    Returns:
+        The verdict, with a hint if the answer is not right.
+
+    Example:
+        >>> check_07_2("user_behavior: {file: log.csv}")[:7]
+        'Not yet'
+    """
+    if answer is None or answer is Ellipsis or not str(answer).strip():
+        return "Still empty: write the lines between the quotes, and run the cell again."
+    if not isinstance(answer, str):
+        return not_yet(f"give the lines as one text; got {type(answer).__name__}.")
+    if "user_behavior:" not in answer:
+        return not_yet("the lines belong under user_behavior: at the left margin.")
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "schema.yaml"
+            file.write_text(answer, encoding="utf-8", errors="replace")
+            parts = read_mapping(file).parts["user_behavior"]
+    except DataError as error:
+        return not_yet(f"{_swapped(answer)}{error}")
+    except Exception as error:  # a check must never raise, whatever it is given
+        return not_yet(f"it stops with {type(error).__name__}: {error}")
+    if len(parts) != 1:
+        return not_yet("there is one file, so there is one section.")
+    hint = _part_hint(parts[0])
+    return not_yet(hint) if hint else "Correct: the log is mapped, and nothing is left to a guess."
+
+
+def _swapped(answer: str) -> str:
+    """Return a hint where the stored name stands left of the colon."""
+    if any(f"{stored}: {name}" in answer for name, stored in _COLUMNS.items()):
+        return "the canonical name stands left, yours right, as in user_id: shopper. "
+    return ""
+
+
+def _part_hint(part: Part) -> str:
+    """Return the hint of the first thing that is not right, or an empty text."""
+    columns = {name: " ".join(stored) for name, stored in part.columns.items()}
+    wrong = [name for name in _COLUMNS if columns.get(name) != _COLUMNS[name]]
+    values = part.values.get("event_type", {})
+    hints = {
+        'the file is separated by semicolons: delimiter: ";".': part.delimiter != ";",
+        'the cost 2,50 has a decimal comma: decimal: ",".': part.decimal != ",",
+        "a time such as 03/31/2025 18:05 is not ISO 8601: state a time_format.": (
+            part.time_format == "ISO 8601"
+        ),
+        "there is no month 31. The month comes first: %m/%d/%Y %H:%M.": (
+            part.time_format.startswith("%d")
+        ),
+        "the format of 03/31/2025 18:05 is %m/%d/%Y %H:%M.": part.time_format != "%m/%d/%Y %H:%M",
+        "the times name no zone. The shop is in New York: time_zone: America/New_York.": (
+            not part.time_zone
+        ),
+        "the clock of New York is America/New_York.": part.time_zone
+        not in ("America/New_York", "US/Eastern"),
+        f"which column is {', '.join(wrong)}? Look at the first line of the file.": bool(wrong),
+        "see and buy are no words of the workbook: values: {event_type: {see: ..., buy: ...}}.": (
+            not values
+        ),
+        "see is an impression and buy a purchase.": values != _VALUES,
+    }
+    return next((hint for hint, applies in hints.items() if applies), "")
+
+
+def check_07_3(answer: Callable[..., Any]) -> str:
+    """Judge ``fault_share(gone, read)``: faulty rows among those that no rule left out.
+
+    Returns:
+        The verdict, with a hint if the answer is not right.
+
+    Example:
+        >>> check_07_3(lambda gone, read: None)[:11]
+        'Still empty'
+    """
+    gone, read = _gone(), 1000
+    got = _applied(answer, gone, read)
+    if isinstance(got, str):
+        return got
+    if got.shape != ():
+        return not_yet(f"one number should come back; the shape is {got.shape}.")
+    if hint := matching_hint(got, _wrong_shares(gone, read)):
+        return not_yet(hint)
+    if not same(got, np.asarray(24 / 800)):
+        return not_yet("of 1,000 rows 200 were left out and 24 are faulty: 24 / 800 is wanted.")
+    other = _applied(answer, gone.iloc[:2], 500)
+    if isinstance(other, str) or not same(other, np.asarray(20 / 350)):
+        return not_yet("right once, but not for another table. Is a number written into it?")
+    return "Correct: faults among the rows that were meant to be used."
+
+
+def _applied(answer: Callable[..., Any], gone: pd.DataFrame, read: int) -> NDArray | str:
+    """Return what the answer computes from a copy, or the verdict if that fails."""
+    return result_of((lambda: answer(gone.copy(), read)) if callable(answer) else answer)
+
+
+def _gone() -> pd.DataFrame:
+    rows = [
+        ("left out: customer is empty", 150),
+        ("price is not a number", 20),
+        ("left out: ticket starts with A", 50),
+        ("event_time is not a time", 4),
+        ("exact copy of an earlier row", 37),
+    ]
+    return pd.DataFrame(rows, columns=["reason", "rows"])
+
+
+def _wrong_shares(gone: pd.DataFrame, read: int) -> dict[str, NDArray]:
+    """Return what the usual mistakes compute, by their hint."""
+    everything, ruled, copies, faults = gone["rows"].sum(), 200, 37, 24
+    shares = {
+        "this divides by all rows that were read. Take off those that a rule left out.": (
+            faults / read
+        ),
+        "this counts the copies as faults.": (faults + copies) / (read - ruled),
+        "this counts everything that is gone, rules and copies too.": everything / read,
+        "rules are no faults: leave out the reasons that begin with 'left out'.": (
+            (everything - copies) / read
+        ),
+        "this is the share that rules left out. The faults are wanted.": ruled / read,
+        "this is a count. Divide it.": faults,
+        "this counts the reasons, not the rows.": 2 / 5,
+        "this is in per cent. Return a share between 0 and 1.": 100 * faults / (read - ruled),
+        "this also takes the copies off the rows below. They were meant to be used.": (
+            faults / (read - ruled - copies)
+        ),
+        "this divides by what was kept. The faulty rows themselves belong below, too.": (
+            faults / (read - everything)
+        ),
+    }
+    return {hint: np.asarray(float(value)) for hint, value in shares.items()}

@@ -1,0 +1,26 @@
+"""A run: notebooks executed in order into one folder, resumable, with their results.
+
+A run folder holds the executed notebooks, ``results/<notebook>.json`` as the notebooks
+recorded them, ``results.json`` with all of them, and ``run.json``: what was asked for
+and which notebooks are finished, so that a run that was cut off can go on. A run on a
+MySQL server copies its tables into ``tables/`` first, and reads only the copy.
+
+``state`` is the folder and what is known of the run, ``data`` its tables, ``walk``
+executes the notebooks, ``results`` merges what they recorded.
+"""
+
+from helpers.runs.results import collect_results, summary
+from helpers.runs.state import RUNS, Run, RunError, shown
+from helpers.runs.walk import execute, open_run, start_run
+
+__all__ = [
+    "RUNS",
+    "Run",
+    "RunError",
+    "collect_results",
+    "execute",
+    "open_run",
+    "shown",
+    "start_run",
+    "summary",
+]
