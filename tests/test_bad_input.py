@@ -197,7 +197,10 @@ REFUSED: dict[str, tuple[Break, list[str]]] = {
         [LOG, "spreadsheet", "save it as CSV"],
     ),
     "Parquet that is called CSV": (put(b"PAR1" + bytes(200)), [LOG, ".parquet"]),
-    "a packed file that is not called so": (put(gzip.compress(b"a,b\n", mtime=0)), [LOG, ".csv.gz"]),
+    "a packed file that is not called so": (
+        put(gzip.compress(b"a,b\n", mtime=0)),
+        [LOG, ".csv.gz"],
+    ),
     "a pattern that fits no file": (
         mapped('  file: "log-*.csv"\n'),
         ["mine", "log-*.csv", "user_behavior.csv"],

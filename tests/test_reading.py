@@ -336,7 +336,10 @@ LONG = "x" * 1_200_000
         ("a," + "b" * 200_000 + "\n1,2\n", "the header cannot be read: field larger .* line 1"),
         (LONG * 20, "the row that begins in line 1 holds more than 1 MB in one value"),
         (b"PK\x03\x04xx", "this is no CSV file: it is a workbook of a spreadsheet"),
-        (gzip.compress(b"a,b\n", mtime=0), "it is packed by gzip; give it a name that ends in .csv.gz"),
+        (
+            gzip.compress(b"a,b\n", mtime=0),
+            "it is packed by gzip; give it a name that ends in .csv.gz",
+        ),
         (b"PAR1....", "it is a Parquet file; give it a name that ends in .parquet"),
     ],
 )
