@@ -76,7 +76,7 @@ def test_labels_broadcast_against_predictions_are_refused():
     x, y = dense_rows(8)
     model = linear()
     square = PerSampleGradients(model, lambda y, p: (y - p) ** 2)  # (8,) and (8, 1)
-    with pytest.raises(ValueError, match=r"one value a row, shape \(8,\); got \(8, 8\)"):
+    with pytest.raises(ValueError, match=r"one value a row, shape \(n,\); got \(n, n\)"):
         square.norms(x, y)
     mean = PerSampleGradients(model, lambda y, p: tf.reduce_mean((y - p) ** 2, axis=1))
     with pytest.raises(ValueError, match=r"labels have shape \(n,\) and the predictions \(n, 1\)"):
@@ -89,7 +89,7 @@ def test_labels_broadcast_against_predictions_are_refused():
 def test_a_reduced_loss_is_refused():
     x, y = dense_rows(4)
     engine = PerSampleGradients(linear(), lambda y, p: tf.reduce_mean(half_square(y, p)))
-    with pytest.raises(ValueError, match=r"one value a row, shape \(4,\); got \(\)\. Do not av"):
+    with pytest.raises(ValueError, match=r"one value a row, shape \(n,\); got \(\) .*Do not av"):
         engine.norms(x, y)
 
 

@@ -1,22 +1,56 @@
-"""Rows of model inputs: one array, or a dictionary of arrays with the same first axis."""
+"""Rows of a model's inputs and labels: arrays in any nesting, with one first axis."""
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["Inputs", "as_arrays", "padded_rows", "take_rows"]
+__all__ = ["Inputs", "as_arrays", "count_rows", "leaves", "map_leaves", "take_rows"]
 
-Inputs: TypeAlias = np.ndarray | dict[str, np.ndarray]
+#: One array, or a dict, list or tuple of such, as a Keras model takes them.
+Inputs: TypeAlias = np.ndarray | dict[str, "Inputs"] | list["Inputs"] | tuple["Inputs", ...]
 
 
-def as_arrays(x: Inputs, y: np.ndarray) -> tuple[Inputs, np.ndarray]:
+def map_leaves(function: Callable[[Any], Any], nest: Any) -> Any:
+    """Return the nest with ``function`` applied to each array in it.
+
+    Example:
+        >>> map_leaves(len, {"item": [np.arange(4)]})
+        {'item': [4]}
+    """
+    if isinstance(nest, dict):
+        return {key: map_leaves(function, value) for key, value in nest.items()}
+    if isinstance(nest, tuple | list) and not _is_numbers(nest):
+        return type(nest)([map_leaves(function, value) for value in nest])
+    return function(nest)
+
+
+def leaves(nest: Any, name: str) -> dict[str, Any]:
+    """Return the arrays of a nest by what a message may call them.
+
+    Example:
+        >>> sorted(leaves({"item": np.arange(2), "both": (np.arange(2), np.arange(2))}, "input"))
+        ['input "both" 0', 'input "both" 1', 'input "item"']
+    """
+    if isinstance(nest, dict):
+        parts = {f'"{key}"': value for key, value in nest.items()}
+    elif isinstance(nest, tuple | list):
+        parts = {str(place): value for place, value in enumerate(nest)}
+    else:
+        return {name: nest}
+    return {
+        k: v for part, value in parts.items() for k, v in leaves(value, f"{name} {part}").items()
+    }
+
+
+def as_arrays(x: Inputs, y: Inputs) -> tuple[Inputs, Inputs]:
     """Return inputs and labels as NumPy arrays, after checking that their rows match.
 
     Args:
-        x: model inputs, an array or a dict of arrays, rows on the first axis.
-        y: labels, rows on the first axis.
+        x: model inputs, an array or a nest of arrays, rows on the first axis.
+        y: labels, in the same way.
 
     Raises:
         ValueError: there are no rows, a scalar came, or the row counts differ.
@@ -25,37 +59,43 @@ def as_arrays(x: Inputs, y: np.ndarray) -> tuple[Inputs, np.ndarray]:
         >>> as_arrays({"item": [4, 7]}, [0.0, 1.0])[0]["item"]
         array([4, 7])
     """
-    x = {k: np.asarray(v) for k, v in x.items()} if isinstance(x, dict) else np.asarray(x)
-    y = np.asarray(y)
-    named = {f'input "{k}"': v for k, v in x.items()} if isinstance(x, dict) else {"x": x}
-    shapes = {name: v.shape for name, v in {**named, "y": y}.items()}
-    if len({shape[:1] for shape in shapes.values()}) != 1 or not y.ndim:
+    x, y = map_leaves(np.asarray, x), map_leaves(np.asarray, y)
+    several = isinstance(x, dict | list | tuple)
+    shapes = {
+        k: v.shape for k, v in {**leaves(x, "input" if several else "x"), **leaves(y, "y")}.items()
+    }
+    if (
+        not leaves(x, "x")
+        or len({shape[:1] for shape in shapes.values()}) != 1
+        or () in shapes.values()
+    ):
         found = ", ".join(f"{name} has shape {shape}" for name, shape in shapes.items())
         raise ValueError(f"Inputs and labels must have the same number of rows; {found}.")
-    if len(y) == 0:
+    if count_rows(y) == 0:
         raise ValueError("There are no rows: x and y are empty.")
     return x, y
 
 
-def take_rows(x: Inputs, rows: slice | np.ndarray) -> Inputs:
-    """Return the given rows of an array, or of every array of a dict.
+def count_rows(nest: Inputs) -> int:
+    """Return the number of rows.
+
+    Example:
+        >>> count_rows({"item": np.arange(5)})
+        5
+    """
+    return len(next(iter(leaves(nest, "").values())))
+
+
+def take_rows(nest: Inputs, rows: slice | np.ndarray) -> Inputs:
+    """Return the given rows of every array.
 
     Example:
         >>> take_rows({"item": np.array([4, 7, 9])}, slice(1, 2))
         {'item': array([7])}
     """
-    return {k: v[rows] for k, v in x.items()} if isinstance(x, dict) else x[rows]
+    return map_leaves(lambda array: array[rows], nest)
 
 
-def padded_rows(start: int, size: int, n: int) -> slice | np.ndarray:
-    """Return ``size`` rows from ``start`` on, repeating the last row past the end.
-
-    Every batch then has one shape, and TensorFlow traces the model only once.
-
-    Example:
-        >>> padded_rows(4, 3, 5)
-        array([4, 4, 4])
-    """
-    if start + size <= n:
-        return slice(start, start + size)  # a view: nothing is copied
-    return np.minimum(np.arange(start, start + size), n - 1)
+def _is_numbers(nest: Any) -> bool:
+    """Return whether a list or tuple is one array written out, such as ``[0.0, 1.0]``."""
+    return bool(nest) and not isinstance(nest[0], dict | list | tuple) and np.ndim(nest[0]) == 0

@@ -1,49 +1,71 @@
 """Per-sample gradient norms of a whole batch, for about the price of one gradient step.
 
-The flow, which is ``PerSampleGradients._factored`` below almost word for word:
+The flow, which is ``_parts`` below almost word for word:
 
-1. *trace* the model and the unreduced loss into one TensorFlow graph;
-2. find the *uses*: the operations where a trainable variable meets the rows;
+1. *trace* the model and the unreduced loss into one TensorFlow graph (``tracing``);
+2. find the *uses*: the operations where trainable variables meet the rows (``uses``);
 3. let TensorFlow give the *deltas*, the derivatives of the summed loss by what those
    operations make. Weight gradients are never asked for, so they are never computed;
-4. turn each use into a *factored gradient* by its rule, and combine the uses of a variable;
-5. take the *norm* of each.
+4. turn each use into a *factored gradient* by its rule (``rules``), and bring it back to
+   the variable where the operation read a function of it (``pullback``);
+5. add up the uses of a variable and take the *norm* (``forms``).
 
 It is exact when the loss of a row depends on that row alone. ``certify`` checks that.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from helpers.backend import keras, tf
-from helpers.gradients.batches import Inputs, as_arrays, padded_rows, take_rows
-from helpers.gradients.forms import Form, Tensor
+from helpers.gradients.batches import Inputs, as_arrays, count_rows, take_rows
+from helpers.gradients.forms import Tensor
+from helpers.gradients.kept import Pieces
 from helpers.gradients.naive import Loss
-from helpers.gradients.rules import combine, factor, rule_for
+from helpers.gradients.pullback import Part, dots_along, squared_norms_of
+from helpers.gradients.rules import factor
+from helpers.gradients.streams import Stream, open_stream
+from helpers.gradients.tracing import (
+    as_tensors,
+    checked_loss,
+    checked_model,
+    rows_key,
+    trace,
+    traced_losses,
+)
 from helpers.gradients.uses import Use, find_uses
 
 __all__ = ["PerSampleGradients"]
 
 # How far rounding alone may move a delta, as a share of the largest one.
 _TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
+_CERTIFIED_ROWS = 256
 
 
 class PerSampleGradients:
     """Exact gradient norms and dot products for every sample of a batch.
 
-    The norms are those of ``naive_norms``, but all rows go through the model at once.
-    Each batch shape is traced once (about a second), then it is fast. Variables that are
-    frozen later need a new object.
+    The norms are those of ``naive_norms``, but all rows go through the model at once. The
+    first call traces the model (a second or two) and certifies that the rows are independent;
+    then it is fast, for any number of rows. The model's present weights count, and the layers
+    that are trainable at that moment. Regularisation losses are no part of any row's loss and
+    are left out.
 
     Args:
         model: a Keras model; it is called with ``training=False``, so dropout is off.
-        loss: ``loss(y, prediction)`` returning one value a row, shape ``(B,)``.
+        loss: ``loss(y, prediction)`` returning one value a row, shape ``(n,)``. A loss object of
+            Keras needs ``reduction="none"``.
+
+    Raises:
+        TypeError: the model is none of Keras, or the loss is no function, or a metric.
+        ValueError: the loss averages over the rows.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
@@ -61,68 +83,77 @@ class PerSampleGradients:
     """
 
     def __init__(self, model: keras.Model, loss: Loss) -> None:
-        self.model = model
-        self.loss = loss
-        # autograph=False: the model's Python runs as written, it is not rewritten.
-        self._norms = tf.function(self._traced_norms, autograph=False)
-        self._dots = tf.function(self._traced_dots, autograph=False)
-        self._check = tf.function(self._traced_check, autograph=False)
+        self.model = checked_model(model)
+        self.loss = checked_loss(loss)
+        self._functions: dict[Any, Callable[..., Any]] = {}
+        self._certified: set[Any] = set()
 
-    def norms(self, x: Inputs, y: np.ndarray) -> np.ndarray:
+    def norms(self, x: Inputs, y: Inputs, *, sample_weight: np.ndarray | None = None) -> np.ndarray:
         """Return ``||g_i||`` for each row of one batch.
 
         Args:
-            x: inputs, shape ``(B, ...)``, or a dict of such arrays.
-            y: labels, shape ``(B, ...)``.
+            x: inputs, shape ``(n, ...)``, or a dict, list or tuple of such arrays.
+            y: labels, in the same way.
+            sample_weight: ``w_i``, shape ``(n,)``; the loss of row ``i`` is then ``w_i l_i``.
 
         Returns:
-            Norms over all trainable variables, float64, shape ``(B,)``, in input order.
+            Norms over all trainable variables, float64, shape ``(n,)``, in input order.
 
         Raises:
             UnsupportedOperation: a variable is used in a way that no rule covers.
-            ValueError: row counts differ, the loss is not one value a row, or it depends
-                on no trainable variable.
+            ValueError: row counts differ, the loss is not one value a row or depends on no
+                trainable variable, or the rows are coupled (see ``certify``).
         """
-        return self._run(self._norms, x, y)
+        return self._run("norms", self._traced_norms, x, y, sample_weight)
 
-    def dots(self, x: Inputs, y: np.ndarray, direction: Sequence[np.ndarray]) -> np.ndarray:
+    def dots(
+        self,
+        x: Inputs,
+        y: Inputs,
+        direction: Sequence[np.ndarray],
+        *,
+        sample_weight: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Return ``<g_i, v>``: how fast each loss grows when the weights move along ``v``.
 
         Args:
-            x: inputs, shape ``(B, ...)``, or a dict of such arrays.
-            y: labels, shape ``(B, ...)``.
+            x: inputs, shape ``(n, ...)``, or a dict, list or tuple of such arrays.
+            y: labels, in the same way.
             direction: one array a trainable variable, of the same shapes and order as
                 ``model.trainable_variables``. For example the gradient on other rows.
+            sample_weight: as ``norms``.
 
         Returns:
-            Dot products over all trainable variables, float64, shape ``(B,)``.
+            Dot products over all trainable variables, float64, shape ``(n,)``.
 
         Raises:
             UnsupportedOperation: a variable is used in a way that no rule covers.
             ValueError: as ``norms``, or the direction's shapes are wrong.
         """
         x, y = self._prepared(x, y)
+        variables = self.model.trainable_variables
         direction = [np.asarray(v) for v in direction]
-        wanted = [tuple(v.shape) for v in self.model.trainable_variables]
+        wanted = [tuple(v.shape) for v in variables]
         if (found := [v.shape for v in direction]) != wanted:
             raise ValueError(
                 "The direction must have the shapes of model.trainable_variables, "
                 f"{wanted}; got {found}."
             )
-        return self._run(self._dots, x, y, tuple(direction))
+        direction = [v.astype(w.dtype) for v, w in zip(direction, variables, strict=True)]
+        return self._run("dots", self._traced_dots, x, y, sample_weight, direction)
 
-    def certify(self, x: Inputs, y: np.ndarray) -> float:
+    def certify(self, x: Inputs, y: Inputs) -> float:
         """Check on one batch that the rows are independent; return the largest mismatch.
 
-        Two checks. The losses of a slice must be the slice of the losses: this fails when
-        ``(n,)`` labels meet ``(n, 1)`` predictions, or when a layer averages over the batch.
-        And when the losses are weighted by random numbers ``r_i`` before they are summed,
-        every delta must come back as ``r_i * delta_i``: this fails when a row's loss
-        reaches into another row, or when the batch axis is not first.
+        Two checks. Some of the rows, taken alone and in another order, must have the losses that
+        they have among all rows: this fails when ``(n,)`` labels meet ``(n, 1)`` predictions, or
+        when a layer averages over the batch. And when the losses are weighted by random numbers
+        ``r_i`` before they are summed, every delta must come back as ``r_i * delta_i``: this
+        fails when a row's loss reaches into another row, or when the batch axis is not first.
 
         Args:
-            x: inputs of at least two rows, shape ``(B, ...)``, or a dict of such arrays.
-            y: labels, shape ``(B, ...)``.
+            x: inputs of at least two rows, shape ``(n, ...)``, or a nest of such arrays.
+            y: labels, in the same way.
 
         Returns:
             The largest difference found, as a share of the largest value beside it.
@@ -133,31 +164,43 @@ class PerSampleGradients:
             ValueError: the rows are coupled; or fewer than two rows came.
         """
         x, y = self._prepared(x, y)
-        if len(y) < 2:
+        n = count_rows(y)
+        if n < 2:
             raise ValueError("certify needs at least 2 rows, to see if they are coupled; got 1.")
-        weights = np.random.default_rng(0).uniform(0.5, 1.5, len(y))
+        weights = np.random.default_rng(0).uniform(0.5, 1.5, n)
         losses, pairs = self._check(x, y, weights)
-        tolerance = max(_TOLERANCE.get(k, 1e-2) for k in (losses.dtype.name, self.model.dtype))
-        worst = self._slice_mismatch(x, y, losses.numpy(), tolerance)
+        kinds = (losses.dtype.name, self.model.compute_dtype)
+        tolerance = max(_TOLERANCE.get(kind, 5e-2) for kind in kinds)
+        some = np.arange(n - 1, (n - 1) // 2, -1)
+        alone, _ = self._check(take_rows(x, some), take_rows(y, some), weights[some])
+        worst = _mismatch(alone.numpy(), losses.numpy()[some], tolerance, _COUPLED)
         for where, (delta, weighted) in pairs.items():
             message = f"Samples are coupled, or the batch axis is not first, at {where}."
-            rows = delta.numpy().reshape(len(y), -1)
-            found = weighted.numpy().reshape(len(y), -1)
+            rows = delta.numpy().reshape(n, -1).astype(np.float64)
+            found = weighted.numpy().reshape(n, -1)
             worst = max(worst, _mismatch(found, weights[:, None] * rows, tolerance, message))
+        self._certified.add(rows_key(self.model, x, y))
         return worst
 
     def norms_over(
-        self, x: Inputs, y: np.ndarray, *, batch_size: int = 4096, progress: bool = True
+        self,
+        x: Any,
+        y: Inputs | None = None,
+        *,
+        label: str = "label",
+        batch_size: int = 4096,
+        progress: bool = True,
     ) -> np.ndarray:
         """Return ``||g_i||`` for any number of rows, batch by batch.
 
-        The first batch is certified first. The last one is filled up with copies of the
-        last row, so that all batches have one shape; the copies are dropped again.
-
         Args:
-            x: inputs, shape ``(n, ...)``, or a dict of such arrays.
-            y: labels, shape ``(n, ...)``.
-            batch_size: rows in one batch; memory grows with it.
+            x: inputs, shape ``(n, ...)``, or a nest of such arrays. Or a ``tf.data.Dataset`` of
+                batches ``(x, y)`` or ``(x, y, sample_weight)`` in a fixed order. Or the path of
+                a Parquet file, or of a folder of them, read in the order of their names, with a
+                column for each input of the model (vectors as lists).
+            y: labels, for arrays only.
+            label: the column of labels, for Parquet only.
+            batch_size: rows in one batch; memory grows with it. A dataset has its own.
             progress: show a progress bar.
 
         Returns:
@@ -165,7 +208,8 @@ class PerSampleGradients:
 
         Raises:
             UnsupportedOperation: a variable is used in a way that no rule covers.
-            ValueError: as ``norms`` and ``certify``, or batch_size is below 1.
+            ValueError: as ``norms``, batch_size is below 1, there are no rows, or a column is
+                missing.
 
         Warns:
             RuntimeWarning: norms are NaN or infinite; it names their rows.
@@ -181,109 +225,191 @@ class PerSampleGradients:
             >>> norms
             array([0., 1., 2., 3., 4.])
         """
-        x, y = as_arrays(x, y)
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1 row; got {batch_size}.")
-        n, size = len(y), min(batch_size, len(y))
-        if n > 1:
-            first = slice(0, max(size, 2))
-            self.certify(take_rows(x, first), y[first])
-        norms = np.empty(n)
-        starts = range(0, n, size)
-        for start in tqdm(starts, desc="gradient norms", unit="batch", disable=not progress):
-            rows = padded_rows(start, size, n)
-            norms[start : start + size] = self.norms(take_rows(x, rows), y[rows])[: n - start]
-        _warn_of_rows_without_norm(norms)
-        return norms
+        stream = open_stream(self.model, x, y, label=label, batch_size=batch_size)
+        norms = list(self._batches(stream, 0, progress))
+        if not norms:
+            raise ValueError("There are no rows: the dataset or the files are empty.")
+        return np.concatenate(norms)
 
-    def _run(self, function: Any, x: Inputs, y: np.ndarray, *more: Any) -> np.ndarray:
-        """Return the values of a traced function on NumPy arrays, as float64."""
+    def write_norms(
+        self,
+        out: str | Path,
+        x: Any,
+        y: Inputs | None = None,
+        *,
+        label: str = "label",
+        batch_size: int = 4096,
+        progress: bool = True,
+    ) -> Path:
+        """Write ``||g_i||`` of any number of rows into a Parquet file, in flat memory.
+
+        Finished pieces are kept in the folder ``<out>.pieces`` until the file is complete. A call
+        that was stopped, by Ctrl-C or by a killed process, goes on from them when it is made
+        again; the file itself is there whole or not at all.
+
+        Args:
+            out: the file; it gets the columns ``row``, counted from 0, and ``gradient_norm``.
+            x: as :meth:`norms_over`, like all that follows.
+            y: labels, for arrays only.
+            label: the column of labels, for Parquet only.
+            batch_size: rows in one batch.
+            progress: show a progress bar.
+
+        Returns:
+            The file.
+
+        Raises:
+            UnsupportedOperation: a variable is used in a way that no rule covers.
+            ValueError: as ``norms_over``, or the pieces come from other weights or other rows.
+
+        Warns:
+            RuntimeWarning: norms are NaN or infinite; it names their rows.
+        """
+        stream = open_stream(self.model, x, y, label=label, batch_size=batch_size)
+        pieces = Pieces(Path(out), self.model, stream.fingerprint)
+        for _ in pieces.add(self._batches(stream, pieces.done, progress)):
+            pass
+        return pieces.finish()
+
+    def _batches(self, stream: Stream, start: int, progress: bool) -> Iterator[np.ndarray]:
+        """Yield the norms from a row on, batch by batch, and name the rows that have none."""
+        bad = _Bad()
+        bar = tqdm(
+            desc="gradient norms", unit=" rows", unit_scale=True, disable=not progress,
+            total=stream.rows, initial=start,
+        )  # fmt: skip
+        with bar:
+            for x, y, weight in stream.batches(start):
+                norms = self.norms(x, y, sample_weight=weight)
+                bad.see(norms)
+                bar.update(len(norms))
+                yield norms
+        bad.warn(start)
+
+    def _run(
+        self, name: str, function: Callable, x: Inputs, y: Inputs, weight: Any, *more: Any
+    ) -> np.ndarray:
+        """Return the values of a traced function, as float64, with rows that are certified."""
         x, y = self._prepared(x, y)
-        return function(x, y, *more).numpy().astype(np.float64)
+        n = count_rows(y)
+        if n > 1 and rows_key(self.model, x, y) not in self._certified:
+            some = slice(0, _CERTIFIED_ROWS)
+            self.certify(take_rows(x, some), take_rows(y, some))
+        values = self._function(name, function, x, y, *more)(*as_tensors([x, y, *more])).numpy()
+        if len(values) != n:
+            raise ValueError(f"The loss must return one value a row; {n} rows gave {len(values)}.")
+        values = values.astype(np.float64)
+        if weight is None:
+            return values
+        weight = np.asarray(weight, np.float64)
+        if weight.shape != (n,):
+            raise ValueError(f"sample_weight must have shape ({n},); got {weight.shape}.")
+        return values * (np.abs(weight) if name == "norms" else weight)  # ||w g|| = |w| ||g||
 
-    def _prepared(self, x: Inputs, y: np.ndarray) -> tuple[Inputs, np.ndarray]:
+    def _function(
+        self, name: str, function: Callable, x: Inputs, y: Inputs, *more: Any
+    ) -> Callable[..., Any]:
+        """Return a function traced for rows of this kind."""
+        key = (name, rows_key(self.model, x, y))
+        if key not in self._functions:
+            self._functions[key] = trace(function, self.model, x, y, *more)
+        return self._functions[key]
+
+    def _prepared(self, x: Inputs, y: Inputs) -> tuple[Inputs, Inputs]:
         """Return checked arrays, after building a model that has never been called."""
         x, y = as_arrays(x, y)
         if not self.model.built:
-            self.model(take_rows(x, slice(0, 1)), training=False)
-        # Keras casts the inputs by itself; in a graph float64 labels would be refused.
-        return x, y.astype(self.model.compute_dtype) if y.dtype.kind == "f" else y
-
-    def _traced_norms(self, x: Any, y: Tensor) -> Tensor:
-        """Return the norms of one batch: the root of the sum over variables."""
-        forms = self._factored(x, y)
-        return tf.sqrt(tf.add_n([form.squared_norms() for form in forms.values()]))
-
-    def _traced_dots(self, x: Any, y: Tensor, direction: Sequence[Tensor]) -> Tensor:
-        """Return the dot products of one batch: the sum over variables."""
-        along = [tf.cast(v, self.model.compute_dtype) for v in direction]
-        forms = self._factored(x, y)
-        return tf.add_n([form.dots(along[number]) for number, form in forms.items()])
-
-    def _factored(self, x: Any, y: Tensor) -> dict[int, Form]:
-        """Return the factored gradients of each variable, by its number in the model."""
-        losses, uses = self._losses_and_uses(x, y)
-        deltas = tf.gradients(tf.reduce_sum(losses), [use.output for use in uses])
-        found: dict[int, list[tuple[Use, Form]]] = {}
-        for use, delta in zip(uses, deltas, strict=True):
-            if delta is not None:  # None: the model stops the gradient behind this use
-                form = factor(use, delta, losses.shape[0])
-                found.setdefault(use.number, []).append((use, form))
-        if not found:
-            raise ValueError(_NO_GRADIENT)
-        # All uses of one variable are added here, before anything is squared.
-        return {number: combine(*zip(*pairs, strict=True)) for number, pairs in found.items()}
-
-    def _losses_and_uses(self, x: Any, y: Tensor) -> tuple[Tensor, list[Use]]:
-        """Trace the model and the loss, and find where each variable meets the rows."""
-        losses = tf.convert_to_tensor(self.loss(y, self.model(x, training=False)))
-        if losses.shape.rank != 1 or losses.shape[0] not in (None, y.shape[0]):
+            first = as_tensors(take_rows(x, slice(0, 1)))
+            try:
+                self.model(first, training=False)
+            except Exception as error:
+                said = " ".join(str(error).split())
+                raise ValueError(
+                    f"The model cannot be built on these inputs. {type(error).__name__}: {said:.400}"
+                ) from error
+        if not self.model.trainable_variables:
             raise ValueError(
-                f"The loss must return one value a row, shape ({y.shape[0]},); got "
-                f'{tuple(losses.shape)}. Do not average it (Keras: reduction="none"), and '
-                "give labels and predictions the same shape: (n,) beside (n, 1) makes (n, n)."
+                f'The model "{self.model.name}" has no trainable variables, so there is no '
+                "gradient. Set trainable = True."
             )
-        losses.set_shape([y.shape[0]])
-        uses = find_uses(losses, self.model.trainable_variables, (x, y))
-        if not uses:
-            raise ValueError(_NO_GRADIENT)
-        for use in uses:
-            rule_for(use)  # refuses what has no rule before any work is done
-        return losses, uses
+        return x, y
 
-    def _slice_mismatch(
-        self, x: Inputs, y: np.ndarray, losses: np.ndarray, tolerance: float
-    ) -> float:
-        """Compare the losses of the first half of the rows with those found beside all rows."""
-        half = slice(0, (len(y) + 1) // 2)
-        alone = self.loss(y[half], self.model(take_rows(x, half), training=False))
-        message = (
-            "The loss of a row changes with the rows beside it. Do the labels have shape (n,) "
-            "and the predictions (n, 1), or does a layer or the loss average over the batch?"
-        )
-        return _mismatch(alone.numpy(), losses[half], tolerance, message)
+    def _check(self, x: Inputs, y: Inputs, weights: np.ndarray) -> tuple[Tensor, dict]:
+        function = self._function("check", self._traced_check, x, y, weights)
+        return function(*as_tensors([x, y]), tf.constant(weights))
 
-    def _traced_check(
-        self, x: Any, y: Tensor, weights: Tensor
-    ) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
+    def _traced_norms(self, x: Any, y: Any) -> Tensor:
+        """Return the norms of one batch: the root of the sum over variables."""
+        parts, handles = self._parts(x, y)
+        kind = "float64" if any(p.form.dtype == tf.float64 for p in parts) else "float32"
+        squares = []
+        for number, variable in enumerate(self.model.trainable_variables):
+            own = [p for p in parts if number in p.use.source.numbers]
+            if own:
+                size = math.prod(variable.shape)
+                squares.append(squared_norms_of(number, handles[number], size, own))
+        return tf.sqrt(tf.add_n([tf.cast(s, kind) for s in squares]))
+
+    def _traced_dots(self, x: Any, y: Any, direction: Sequence[Tensor]) -> Tensor:
+        """Return the dot products of one batch: the sum over uses."""
+        parts, handles = self._parts(x, y)
+        kind = "float64" if any(p.form.dtype == tf.float64 for p in parts) else "float32"
+        dots = [dots_along(part, handles, direction) for part in parts]
+        return tf.add_n([tf.cast(d, kind) for d in dots])
+
+    def _traced_check(self, x: Any, y: Any, weights: Tensor) -> tuple[Tensor, dict]:
         """Return the losses and, for each use, its delta and its delta under the weights."""
-        losses, uses = self._losses_and_uses(x, y)
-        outputs = [use.output for use in uses]
-        deltas = tf.gradients(tf.reduce_sum(losses), outputs)
-        weighted = tf.gradients(tf.reduce_sum(tf.cast(weights, losses.dtype) * losses), outputs)
-        triples = zip(uses, deltas, weighted, strict=True)
-        pairs = {
-            use.where: (tf.convert_to_tensor(d), tf.convert_to_tensor(w))
-            for use, d, w in triples
-            if d is not None
-        }
+        losses = traced_losses(self.model, self.loss, x, y)
+        uses = find_uses(losses, self.model.trainable_variables, (x, y))
+        deltas = _deltas(losses, uses)
+        weighted = _deltas(tf.cast(weights, losses.dtype) * losses, uses)
+        pairs = {}
+        for use, one, other in zip(uses, deltas, weighted, strict=True):
+            if one is not None:
+                factor(use, one)  # refuses what has no rule
+                pairs[use.where] = tuple(use.by_sample(d, use.output) for d in (one, other))
+        if not pairs:
+            raise ValueError(_NO_GRADIENT)
         return losses, pairs
+
+    def _parts(self, x: Any, y: Any) -> tuple[list[Part], list[Tensor]]:
+        """Return the factored gradients of each use, and the variables in this graph."""
+        losses = traced_losses(self.model, self.loss, x, y)
+        uses = find_uses(losses, self.model.trainable_variables, (x, y))
+        deltas = _deltas(losses, uses)
+        # None: the model stops the gradient behind this use.
+        pairs = [(u, d) for u, d in zip(uses, deltas, strict=True) if d is not None]
+        if not pairs:
+            raise ValueError(_NO_GRADIENT)
+        parts = [Part(use, factor(use, delta)) for use, delta in pairs]
+        handles = [losses.graph.capture(v.value.handle) for v in self.model.trainable_variables]
+        return parts, handles
 
 
 _NO_GRADIENT = (
     "The loss does not depend on any trainable variable. Compute it with TensorFlow from the "
-    "prediction, and check `trainable`."
+    "prediction (a metric such as accuracy has no gradient), and check `trainable`."
 )
+_COUPLED = (
+    "The loss of a row changes with the rows beside it. Do the labels have shape (n,) "
+    "and the predictions (n, 1), or does a layer or the loss average over the batch?"
+)
+
+
+def _deltas(losses: Tensor, uses: Sequence[Use]) -> list[Tensor | None]:
+    """Return the derivative of the summed losses by what each use makes."""
+    floats = [[t for t in use.op.outputs if t.dtype.is_floating] for use in uses]
+    flat = tf.gradients(tf.reduce_sum(losses), [t for outputs in floats for t in outputs])
+    found = []
+    for use, outputs in zip(uses, floats, strict=True):
+        mine, flat = flat[: len(outputs)], flat[len(outputs) :]
+        delta = next((d for d in mine if d is not None), None)
+        if delta is not None:
+            delta = tf.convert_to_tensor(delta)
+            if len(use.op.outputs) == 1:
+                delta.set_shape(use.output.shape)
+        found.append(delta)
+    return found
 
 
 def _mismatch(found: np.ndarray, expected: np.ndarray, tolerance: float, message: str) -> float:
@@ -301,14 +427,28 @@ def _mismatch(found: np.ndarray, expected: np.ndarray, tolerance: float, message
     return share
 
 
-def _warn_of_rows_without_norm(norms: np.ndarray) -> None:
-    """Say which rows have a norm that is NaN or infinite."""
-    bad = np.flatnonzero(~np.isfinite(norms))
-    if len(bad):
-        shown = ", ".join(map(str, bad[:10])) + (", ..." if len(bad) > 10 else "")
+class _Bad:
+    """Rows whose norm is NaN or infinite."""
+
+    def __init__(self) -> None:
+        self.seen, self.count, self.first = 0, 0, []
+
+    def see(self, norms: np.ndarray) -> None:
+        """Look at the next norms."""
+        rows = np.flatnonzero(~np.isfinite(norms))
+        self.first += [self.seen + int(row) for row in rows[: 10 - len(self.first)]]
+        self.count += len(rows)
+        self.seen += len(norms)
+
+    def warn(self, start: int) -> None:
+        """Say which rows they were."""
+        if not self.count:
+            return
+        shown = ", ".join(str(start + row) for row in self.first)
+        more = ", ..." if self.count > len(self.first) else ""
         warnings.warn(
-            f"{len(bad)} of {len(norms)} gradient norms are NaN or infinite, in rows {shown}. "
+            f"{self.count} of {self.seen} gradient norms are NaN or infinite, in rows {shown}{more}. "
             "Look at the features, the label and the loss of these rows.",
             RuntimeWarning,
-            stacklevel=3,
+            stacklevel=4,
         )

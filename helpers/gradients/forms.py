@@ -2,21 +2,30 @@
 
 One sample's gradient by a 64 x 64 weight has 4096 entries, but it is the outer product
 of two vectors of 64. A batch of 4096 such gradients fills 67 MB; its factors fill 2 MB.
-Each class below holds the gradients of one variable for a whole batch of ``B`` samples
-and can do three things: give the squared norms, give the dot products with one direction,
-and be combined with another use of the same variable.
+Each class below holds the gradients of one variable for a whole batch of ``B`` samples:
+
+====== ================================================ =============================
+Outer  one outer product a sample                       a dense layer
+Outers a sum of outer products, one for each position   a dense layer on a sequence
+Rows   some rows of a table                             an embedding
+Block  the entries themselves                           a bias
+====== ================================================ =============================
+
+Several uses of one variable add up *before* anything is squared, for
+``||f + g||^2 = ||f||^2 + ||g||^2 + 2 <f, g>``. :func:`squared_norms` sees to the last term.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
 from helpers.backend import tf
 
-__all__ = ["Block", "Form", "Outer", "Rows", "Tensor"]
+__all__ = ["Block", "Form", "Outer", "Outers", "Rows", "Tensor", "squared_norms", "take"]
 
 Tensor: TypeAlias = Any
 
@@ -24,47 +33,85 @@ Tensor: TypeAlias = Any
 _MOST_PAIRED_IDS = 64
 
 
-@dataclass(frozen=True)
-class Outer:
-    """A weight matrix: ``G_i = sum over t of outer(inputs[i, t], deltas[i, t])``.
+class _Factors:
+    """What all forms have."""
 
-    A dense layer on one vector has one position ``t``; on a sequence, or when it is called
-    more than once, it has several.
+    @property
+    def dtype(self) -> Any:
+        """Return the dtype of the gradients."""
+        return getattr(self, fields(self)[-1].name).dtype
+
+
+@dataclass(frozen=True)
+class Outer(_Factors):
+    """A weight matrix that met one vector a sample: ``G_i = outer(inputs[i], deltas[i])``.
 
     Attributes:
-        inputs: shape ``(B, T, m)``.
-        deltas: shape ``(B, T, n)``.
+        inputs: shape ``(B, m)``.
+        deltas: shape ``(B, n)``.
     """
 
     inputs: Tensor
     deltas: Tensor
 
     def squared_norms(self) -> Tensor:
-        """Return ``||G_i||^2``, shape ``(B,)``."""
-        positions, m, n = self.inputs.shape[1], self.inputs.shape[2], self.deltas.shape[2]
-        if positions == 1:  # ||outer(a, d)|| = ||a|| ||d||
-            return _row_squares(self.inputs) * _row_squares(self.deltas)
-        if positions * (m + n) < m * n:  # ||G||^2 = sum over s, t of <a_s, a_t> <d_s, d_t>
-            pairs = _gram(self.inputs) * _gram(self.deltas)
-            # Rounding can leave a tiny negative number where uses cancel.
-            return tf.maximum(tf.reduce_sum(pairs, axis=[1, 2]), 0.0)
-        return _row_squares(tf.matmul(self.inputs, self.deltas, transpose_a=True))
+        """Return ``||G_i||^2 = ||inputs[i]||^2 ||deltas[i]||^2``, shape ``(B,)``."""
+        return _row_squares(self.inputs) * _row_squares(self.deltas)
 
     def dots(self, direction: Tensor) -> Tensor:
-        """Return ``<G_i, direction> = sum over t of a_t . (direction @ d_t)``."""
+        """Return ``<G_i, direction> = (inputs[i] @ direction) . deltas[i]``, shape ``(B,)``."""
+        matrix = tf.reshape(direction, [self.inputs.shape[1], self.deltas.shape[1]])
+        return _row_sums(tf.matmul(self.inputs, matrix) * self.deltas)
+
+    def over_positions(self) -> Outers:
+        """Return the same with one position."""
+        return Outers(self.inputs[:, None], self.deltas[:, None])
+
+
+@dataclass(frozen=True)
+class Outers(_Factors):
+    """A weight matrix that met several vectors: ``G_i = sum over t of outer(a_t, d_t)``.
+
+    So it is with a dense layer on a sequence, a convolution, or a layer called twice.
+
+    Attributes:
+        inputs: the ``a_t``, shape ``(B, T, m)``.
+        deltas: the ``d_t``, shape ``(B, T, n)``.
+    """
+
+    inputs: Tensor
+    deltas: Tensor
+
+    def squared_norms(self) -> Tensor:
+        """Return ``||G_i||^2 = sum over s, t of <a_s, a_t> <d_s, d_t>``, shape ``(B,)``.
+
+        That is the Gram rule. Where positions are many, writing ``G_i`` out is cheaper.
+        """
+        positions, m, n = self.inputs.shape[1], self.inputs.shape[2], self.deltas.shape[2]
+        if positions is None or positions * (m + n) >= m * n:
+            return _row_squares(self.written_out())
+        pairs = _gram(self.inputs) * _gram(self.deltas)
+        # Rounding can leave a tiny negative number where positions cancel.
+        return tf.maximum(tf.reduce_sum(pairs, axis=[1, 2]), 0.0)
+
+    def dots(self, direction: Tensor) -> Tensor:
+        """Return ``<G_i, direction> = sum over t of (a_t @ direction) . d_t``, shape ``(B,)``."""
         m, n = self.inputs.shape[2], self.deltas.shape[2]
         moved = tf.matmul(tf.reshape(self.inputs, [-1, m]), tf.reshape(direction, [m, n]))
         return _row_sums(tf.reshape(moved, tf.shape(self.deltas)) * self.deltas)
 
-    @classmethod
-    def combine(cls, uses: Sequence[Outer]) -> Outer:
-        """Return the sum of several uses: their positions side by side."""
-        return cls(tf.concat([u.inputs for u in uses], 1), tf.concat([u.deltas for u in uses], 1))
+    def over_positions(self) -> Outers:
+        """Return this."""
+        return self
+
+    def written_out(self) -> Tensor:
+        """Return the ``G_i`` themselves, shape ``(B, m, n)``."""
+        return tf.matmul(self.inputs, self.deltas, transpose_a=True)
 
 
 @dataclass(frozen=True)
-class Rows:
-    """An embedding table: row ``r`` of ``G_i`` is the sum of ``deltas[i, s]`` with id ``r``.
+class Rows(_Factors):
+    """A table: row ``r`` of ``G_i`` is the sum of ``deltas[i, s]`` over the ``s`` with id ``r``.
 
     Attributes:
         ids: which row of the table each of ``S`` look-ups read, shape ``(B, S)``.
@@ -76,9 +123,10 @@ class Rows:
 
     def squared_norms(self) -> Tensor:
         """Return ``||G_i||^2``, shape ``(B,)``: add up the rows of an id, then square."""
-        if self.ids.shape[1] == 1:
+        look_ups = self.ids.shape[1]
+        if look_ups == 1:
             return _row_squares(self.deltas)
-        if self.ids.shape[1] > _MOST_PAIRED_IDS:
+        if look_ups is None or look_ups > _MOST_PAIRED_IDS:
             return self._grouped_squared_norms()
         same = tf.equal(self.ids[:, :, None], self.ids[:, None, :])
         same = tf.cast(same, self.deltas.dtype)  # (B, S, S): 1 where two look-ups share an id
@@ -90,10 +138,10 @@ class Rows:
 
     def _grouped_squared_norms(self) -> Tensor:
         """Return the same for long lists of ids, in memory that grows with ``S`` only."""
-        batch, width = self.ids.shape[0], self.deltas.shape[2]
+        batch, width = tf.shape(self.ids)[0], self.deltas.shape[2]
         ids = tf.cast(self.ids, tf.int64)
         past_last = tf.reduce_max(ids) + 1
-        sample = tf.range(batch, dtype=tf.int64)[:, None]
+        sample = tf.range(tf.cast(batch, tf.int64))[:, None]
         keys, group = tf.unique(tf.reshape(sample * past_last + ids, [-1]))
         sums = tf.math.unsorted_segment_sum(
             tf.reshape(self.deltas, [-1, width]), group, tf.size(keys)
@@ -101,20 +149,13 @@ class Rows:
         return tf.math.unsorted_segment_sum(_row_squares(sums), keys // past_last, batch)
 
     def dots(self, direction: Tensor) -> Tensor:
-        """Return ``<G_i, direction> = sum over s of <direction[id_s], d_s>``."""
+        """Return ``<G_i, direction> = sum over s of <direction[id_s], d_s>``, shape ``(B,)``."""
         table = tf.reshape(direction, [-1, self.deltas.shape[2]])
         return _row_sums(tf.gather(table, self.ids) * self.deltas)
 
-    @classmethod
-    def combine(cls, uses: Sequence[Rows]) -> Rows:
-        """Return the sum of several uses: their look-ups side by side."""
-        kinds = {u.ids.dtype for u in uses}
-        ids = [u.ids if len(kinds) == 1 else tf.cast(u.ids, tf.int64) for u in uses]
-        return cls(tf.concat(ids, 1), tf.concat([u.deltas for u in uses], 1))
-
 
 @dataclass(frozen=True)
-class Block:
+class Block(_Factors):
     """A small variable, such as a bias: its gradients written out.
 
     Attributes:
@@ -131,18 +172,94 @@ class Block:
         """Return ``<G_i, direction>``, shape ``(B,)``."""
         return tf.linalg.matvec(self.values, tf.reshape(direction, [-1]))
 
-    @classmethod
-    def combine(cls, uses: Sequence[Block]) -> Block:
-        """Return the sum of several uses, entry by entry."""
-        return cls(tf.add_n([u.values for u in uses]))
+
+Form: TypeAlias = Outer | Outers | Rows | Block
 
 
-Form: TypeAlias = Outer | Rows | Block
+def squared_norms(forms: Sequence[Form], size: int) -> Tensor:
+    """Return ``||f + g + ...||^2``, shape ``(B,)``, for the uses of one variable.
+
+    Args:
+        forms: what each use adds to the gradient.
+        size: number of entries of the variable.
+    """
+    parts = merge(forms, size)
+    total = tf.add_n([part.squared_norms() for part in parts])
+    for one, other in itertools.combinations(parts, 2):
+        total += 2.0 * _inner(one, other)
+    # Rounding can leave a tiny negative number where uses cancel.
+    return tf.maximum(total, 0.0) if len(parts) > 1 else total
+
+
+def merge(forms: Sequence[Form], size: int) -> list[Form]:
+    """Return the same sum in at most one form of each kind."""
+    if len(forms) == 1:
+        return list(forms)
+    blocks = [f.values for f in forms if isinstance(f, Block)]
+    rows = [f for f in forms if isinstance(f, Rows)]
+    outers = [f.over_positions() for f in forms if isinstance(f, Outer | Outers)]
+    if not _fit(rows, outers):  # they cut the variable's entries up in different ways
+        blocks += [write_out(f, size) for f in (*rows, *outers)]
+        rows, outers = [], []
+    merged: list[Form] = [Block(tf.add_n(blocks))] if blocks else []
+    if rows:
+        ids = tf.concat([tf.cast(f.ids, tf.int64) for f in rows], 1)
+        merged.append(Rows(ids, tf.concat([f.deltas for f in rows], 1)))
+    if outers:
+        inputs = tf.concat([f.inputs for f in outers], 1)
+        merged.append(Outers(inputs, tf.concat([f.deltas for f in outers], 1)))
+    return merged
+
+
+def _fit(rows: Sequence[Rows], outers: Sequence[Outers]) -> bool:
+    """Return whether all forms see the variable as a matrix of the same width."""
+    return len({f.deltas.shape[2] for f in (*rows, *outers)}) <= 1
+
+
+def needs_writing_out(forms: Sequence[Form]) -> bool:
+    """Return whether :func:`merge` has to write out what came in factors."""
+    factored = [f.over_positions() if isinstance(f, Outer) else f for f in forms]
+    return not _fit([f for f in factored if not isinstance(f, Block)], [])
+
+
+def write_out(form: Form, size: int) -> Tensor:
+    """Return the gradients themselves, shape ``(B, size)``, entries in the variable's order."""
+    if isinstance(form, Block):
+        return form.values
+    if not isinstance(form, Rows):
+        return tf.reshape(form.over_positions().written_out(), [-1, size])
+    batch, width = tf.shape(form.ids)[0], form.deltas.shape[2]
+    sample = tf.broadcast_to(tf.range(batch)[:, None], tf.shape(form.ids))
+    places = tf.stack([sample, tf.cast(form.ids, tf.int32)], axis=2)
+    table = tf.scatter_nd(places, form.deltas, [batch, size // width, width])  # adds repeated ids
+    return tf.reshape(table, [batch, size])
+
+
+def _inner(one: Form, other: Form) -> Tensor:
+    """Return ``<f_i, g_i>``, shape ``(B,)``, for two different kinds of form after a merge."""
+    if isinstance(one, Block):
+        values = tf.reshape(one.values, [tf.shape(one.values)[0], -1, other.deltas.shape[2]])
+        if isinstance(other, Rows):
+            return _row_sums(tf.gather(values, other.ids, batch_dims=1) * other.deltas)
+        return _row_sums(tf.matmul(other.inputs, values) * other.deltas)
+    # A table that is also a matrix: look-up s reads row id_s, of which position t has a_t[id_s].
+    shares = tf.gather(tf.transpose(other.inputs, [0, 2, 1]), one.ids, batch_dims=1)  # (B, S, T)
+    pairs = tf.matmul(one.deltas, other.deltas, transpose_b=True)
+    return tf.reduce_sum(shares * pairs, axis=[1, 2])
+
+
+def take(form: Form, start: Tensor, stop: Tensor) -> Form:
+    """Return the form of some samples."""
+    return type(form)(*(getattr(form, f.name)[start:stop] for f in fields(form)))
 
 
 def _flat(values: Tensor) -> Tensor:
     """Return ``(B, ...)`` as ``(B, size)``."""
-    return tf.reshape(values, [values.shape[0] or tf.shape(values)[0], math.prod(values.shape[1:])])
+    if values.shape.rank == 2:
+        return values
+    sizes = values.shape[1:]
+    width = math.prod(sizes) if None not in sizes else -1
+    return tf.reshape(values, [tf.shape(values)[0], width])
 
 
 def _row_squares(values: Tensor) -> Tensor:

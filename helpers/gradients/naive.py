@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from helpers.backend import keras, tf
-from helpers.gradients.batches import Inputs, as_arrays, take_rows
+from helpers.gradients.batches import Inputs, as_arrays, count_rows, take_rows
 
 __all__ = ["Loss", "naive_gradients", "naive_norms"]
 
 Loss = Callable[[Any, Any], Any]
 
 
-def naive_norms(model: keras.Model, loss: Loss, x: Inputs, y: np.ndarray) -> np.ndarray:
+def naive_norms(model: keras.Model, loss: Loss, x: Inputs, y: Inputs) -> np.ndarray:
     """Return each sample's gradient norm, computed one sample at a time.
 
     ``||g_i|| = sqrt(sum over variables, then entries, of g_i ** 2)``
@@ -27,8 +27,8 @@ def naive_norms(model: keras.Model, loss: Loss, x: Inputs, y: np.ndarray) -> np.
     Args:
         model: a Keras model; it is called with ``training=False``.
         loss: ``loss(y, prediction)``, where ``y`` and ``prediction`` hold one row.
-        x: inputs, shape ``(n, ...)``, or a dict of such arrays.
-        y: labels, shape ``(n, ...)``.
+        x: inputs, shape ``(n, ...)``, or a dict, list or tuple of such arrays.
+        y: labels, in the same way.
 
     Returns:
         Norms over all trainable variables, float64, shape ``(n,)``, in input order.
@@ -47,20 +47,20 @@ def naive_norms(model: keras.Model, loss: Loss, x: Inputs, y: np.ndarray) -> np.
         array([10.198,  1.   ])
     """
     _, y = as_arrays(x, y)
-    gradients = (naive_gradients(model, loss, x, y, row) for row in range(len(y)))
+    gradients = (naive_gradients(model, loss, x, y, row) for row in range(count_rows(y)))
     return np.array([np.sqrt(sum(np.sum(g**2) for g in sample)) for sample in gradients])
 
 
 def naive_gradients(
-    model: keras.Model, loss: Loss, x: Inputs, y: np.ndarray, row: int
+    model: keras.Model, loss: Loss, x: Inputs, y: Inputs, row: int
 ) -> list[np.ndarray]:
     """Return the gradient of one sample's loss by each trainable variable.
 
     Args:
         model: a Keras model; it is called with ``training=False``.
         loss: ``loss(y, prediction)``, where ``y`` and ``prediction`` hold one row.
-        x: inputs, shape ``(n, ...)``, or a dict of such arrays.
-        y: labels, shape ``(n, ...)``.
+        x: inputs, shape ``(n, ...)``, or a dict, list or tuple of such arrays.
+        y: labels, in the same way.
         row: which sample, from 0 to ``n - 1``.
 
     Returns:
@@ -82,12 +82,12 @@ def naive_gradients(
         [array([[-6.]]), array([-3.])]
     """
     x, y = as_arrays(x, y)
-    if not 0 <= row < len(y):
-        raise ValueError(f"row must be in [0, {len(y) - 1}]; got {row}.")
+    if not 0 <= row < count_rows(y):
+        raise ValueError(f"row must be in [0, {count_rows(y) - 1}]; got {row}.")
     one = slice(row, row + 1)  # x[row] would lose the batch axis
     with tf.GradientTape() as tape:
         # model.predict would return NumPy numbers, which the tape cannot follow.
-        value = loss(y[one], model(take_rows(x, one), training=False))
+        value = loss(take_rows(y, one), model(take_rows(x, one), training=False))
     if tf.size(value) != 1:
         raise ValueError(
             f"The loss of one row must be one number; it has shape {tuple(value.shape)}. "

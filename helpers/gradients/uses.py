@@ -1,19 +1,34 @@
-"""Who reads a trainable variable: the places in the traced graph that shape its gradient."""
+"""Who reads a trainable variable: the places in the traced graph that shape its gradient.
+
+A traced model is a list of operations with tensors between them. Two sets of tensors matter:
+those that depend on the *rows* of the batch, and those that are made of trainable *variables*
+alone. A :class:`Use` is an operation where the two meet.
+
+The batch size is unknown while the model is traced, so ``None`` in a shape is the batch axis.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from helpers.backend import keras, tf
+from helpers.gradients.forms import Tensor
 
-__all__ = ["UnsupportedOperation", "Use", "find_uses"]
+__all__ = ["CHOSEN", "MADE", "SAME", "TURNED", "Source", "UnsupportedOperation", "Use", "find_uses"]
 
-# These hand on a variable's numbers as they are.
-_PASSES_ON = frozenset({"ReadVariableOp", "Identity"})
+#: How a tensor is made of variables: the numbers of one variable in its own order, the
+#: transpose of one matrix, fixed rows of one table, or any other function.
+SAME, TURNED, CHOSEN, MADE = "same", "turned", "chosen", "made"
+
+# These hand on a variable's numbers in their order.
+_PASSES_ON = frozenset({"ReadVariableOp", "Identity", "Cast", "Reshape", "ExpandDims", "Squeeze"})
 # No gradient flows through these, so what they read does not matter.
-_STOPS = frozenset({"Shape", "StopGradient", "VariableShape"})
+_STOPS = frozenset({"Shape", "ShapeN", "Size", "Rank", "StopGradient", "VariableShape"})
+_STOPS |= {"ZerosLike", "OnesLike", "VarIsInitializedOp"}
 
 
 class UnsupportedOperation(NotImplementedError):
@@ -21,34 +36,56 @@ class UnsupportedOperation(NotImplementedError):
 
 
 @dataclass(frozen=True)
-class Use:
-    """One operation that reads one variable, together with the rows.
+class Source:
+    """A tensor that is made of trainable variables alone.
 
     Attributes:
-        variable: the Keras variable.
-        number: its place in the list of trainable variables.
-        op: the operation of the traced graph.
-        position: which of the operation's inputs the variable is.
+        tensor: the tensor.
+        numbers: the variables' places in the list of trainable variables.
+        kind: one of ``SAME``, ``TURNED``, ``CHOSEN`` and ``MADE``.
     """
 
-    variable: keras.Variable
-    number: int
+    tensor: Tensor
+    numbers: frozenset[int]
+    kind: str
+
+
+@dataclass(frozen=True)
+class Use:
+    """One operation where a tensor made of variables meets the rows.
+
+    Attributes:
+        op: the operation of the traced graph.
+        position: which of the operation's inputs is made of variables.
+        source: that input.
+        names: the variables' paths, for messages.
+        rows: names of the tensors that depend on the rows.
+        batch: the number of samples, a scalar tensor.
+    """
+
     op: Any
     position: int
+    source: Source
+    names: tuple[str, ...]
+    rows: frozenset[str]
+    batch: Tensor
 
     @property
-    def output(self) -> Any:
+    def weights(self) -> Tensor:
+        """Return the input that is made of variables."""
+        return self.source.tensor
+
+    @property
+    def output(self) -> Tensor:
         """Return the tensor that the operation makes."""
         return self.op.outputs[0]
 
     @property
     def where(self) -> str:
         """Return variable, layer and operation, for messages."""
-        layer = self.variable.path.split("/")[-2:-1] or [self.variable.path]
-        return (
-            f'variable "{self.variable.path}" of layer "{layer[0]}", '
-            f'read by operation {self.op.type} ("{self.op.name}")'
-        )
+        layer = self.names[0].split("/")[-2:-1] or [self.names[0]]
+        named = " and ".join(f'"{name}"' for name in self.names)
+        return f'variable {named} of layer "{layer[0]}", read by {self.op.type} ("{self.op.name}")'
 
     def unsupported(self, why: str) -> UnsupportedOperation:
         """Return the error that says what cannot be followed, where, and what to do."""
@@ -58,46 +95,168 @@ class Use:
             "rows, or add a rule in helpers/gradients/rules.py."
         )
 
+    def by_sample(self, tensor: Tensor, like: Tensor | None = None) -> Tensor:
+        """Return a tensor with the samples on its first axis, and nothing else.
 
-def find_uses(losses: Any, variables: Sequence[keras.Variable], inputs: Any) -> list[Use]:
-    """Return every place where a variable meets the rows on the way to the losses.
+        A layer may have put other axes into the first one: ``(B * T, d)`` becomes ``(B, T, d)``,
+        and the ``(k * B, ...)`` of a dilated convolution ``(B, k, ...)``.
 
-    Operations stand in the graph in the order in which they ran, so one pass is enough to
-    follow two sets of tensors: those that *are* a variable, and those that depend on the
-    rows.
+        Args:
+            tensor: of the model, or computed from such.
+            like: a tensor of the model whose first axis is like this one's.
+
+        Raises:
+            UnsupportedOperation: no axis of the tensor is the batch.
+        """
+        of_model = tensor if like is None else like
+        if of_model.shape.rank in (None, 0) or of_model.shape[0] is not None:
+            shape = None if of_model.shape.rank is None else tuple(of_model.shape)
+            raise self.unsupported(f"the shape {shape} does not begin with the batch axis")
+        share, blocks = _share_of_first_axis(of_model, self.rows)
+        if share == 1 and not blocks:
+            return tensor
+        rest = [
+            n if n is not None else k for n, k in zip(tensor.shape[1:], _sizes(tensor), strict=True)
+        ]
+        if blocks:  # blocks outside, samples inside
+            outside = tf.reshape(tensor, [blocks, self.batch, *rest])
+            return tf.transpose(outside, [1, 0, *range(2, outside.shape.rank)])
+        inside = int(share) if share and share.denominator == 1 else -1
+        return tf.reshape(tensor, [self.batch, inside, *rest])
+
+    def positions(self, tensor: Tensor, width: int, like: Tensor | None = None) -> Tensor:
+        """Return a tensor as ``(B, width)`` or, with several positions, ``(B, T, width)``."""
+        rows = self.by_sample(tensor, like)
+        if rows.shape.rank == 2 and rows.shape[1] in (None, width):
+            return tf.ensure_shape(rows, [None, width])
+        sizes = rows.shape[1:]
+        count = -1 if None in sizes else math.prod(sizes) // width
+        return tf.reshape(rows, [self.batch, count, width])
+
+
+def find_uses(losses: Tensor, variables: Sequence[keras.Variable], inputs: Any) -> list[Use]:
+    """Return every place where something made of variables meets the rows.
+
+    Operations stand in the graph in the order in which they ran, so one pass is enough.
 
     Args:
         losses: traced losses, shape ``(B,)``.
         variables: trainable variables to follow.
         inputs: traced inputs and labels, in any nesting.
-
-    Raises:
-        UnsupportedOperation: a variable is changed before it meets the rows.
     """
-    graph = losses.graph
+    graph, batch = losses.graph, tf.shape(losses)[0]
     needed = _names_of_ancestors(losses)
-    depends_on_rows = {t.name for t in tf.nest.flatten(inputs)}
-    is_variable = {graph.capture(v.value.handle).name: k for k, v in enumerate(variables)}
-    uses = []
+    rows = {t.name for t in tf.nest.flatten(inputs)}
+    handles = [graph.capture(v.value.handle) for v in variables]
+    sources = {h.name: Source(h, frozenset([k]), SAME) for k, h in enumerate(handles)}
+    met = []
     for op in graph.get_operations():
-        meets_rows = any(t.name in depends_on_rows for t in op.inputs)
-        if meets_rows:
-            depends_on_rows.update(t.name for t in op.outputs)
-        for position, tensor in enumerate(op.inputs):
-            if tensor.name not in is_variable or op.name not in needed or op.type in _STOPS:
-                continue
-            number = is_variable[tensor.name]
-            use = Use(variables[number], number, op, position)
-            if op.type in _PASSES_ON:
-                is_variable[use.output.name] = number
-            elif meets_rows:
-                uses.append(use)
-            else:
-                raise use.unsupported("it is changed before it meets the rows of the batch")
-    return uses
+        if _depends_on(op, rows):
+            rows.update(t.name for t in op.outputs)
+            if op.name in needed and op.type not in _STOPS:
+                met += [(op, k) for k, t in enumerate(op.inputs) if t.name in sources]
+        elif op.type not in _STOPS:
+            sources |= {s.tensor.name: s for s in _made_by(op, sources)}
+    return [
+        Use(op, k, source, tuple(variables[n].path for n in sorted(source.numbers)),
+            frozenset(rows), batch)
+        for op, k in met
+        for source in [sources[op.inputs[k].name]]
+    ]  # fmt: skip
 
 
-def _names_of_ancestors(tensor: Any) -> set[str]:
+def _made_by(op: Any, sources: dict[str, Source]) -> list[Source]:
+    """Return what an operation without rows makes of variables."""
+    read = [sources[t.name] for t in op.inputs if t.name in sources]
+    if not read:
+        return []
+    numbers = frozenset().union(*(s.numbers for s in read))
+    floats = [t for t in op.outputs if t.dtype.is_floating or t.dtype == tf.resource]
+    return [Source(t, numbers, _kind(op, read)) for t in floats]
+
+
+def _kind(op: Any, read: Sequence[Source]) -> str:
+    """Return how an operation changes the one source that it reads."""
+    before = read[0].kind
+    if len(read) > 1 or before in (CHOSEN, MADE):
+        return MADE
+    if op.type in _PASSES_ON:
+        keeps_shape = op.type in ("Identity", "ReadVariableOp", "Cast")
+        return before if before == SAME or keeps_shape else MADE
+    if op.type == "Transpose" and op.inputs[0].shape.rank == 2:
+        turns = list(tf.get_static_value(op.inputs[1])) == [1, 0]
+        return {SAME: TURNED, TURNED: SAME}[before] if turns else before
+    if op.type in ("GatherV2", "ResourceGather") and before == SAME:
+        along_rows = op.type == "ResourceGather" or tf.get_static_value(op.inputs[2]) == 0
+        return CHOSEN if along_rows and not op.get_attr("batch_dims") else MADE
+    return MADE
+
+
+def _depends_on(op: Any, rows: set[str]) -> bool:
+    """Return whether an operation's result depends on the rows or on their number."""
+    if not any(t.name in rows for t in op.inputs):
+        return False
+    # A shape's entry that is known, such as the length of a sequence, is a constant.
+    known = op.type == "StridedSlice" and op.outputs[0].dtype.is_integer
+    return not (known and _known_size(op))
+
+
+def _known_size(op: Any) -> bool:
+    """Return whether a slice of a shape holds known sizes only."""
+    shape = op.inputs[0].op
+    ends = [tf.get_static_value(t) for t in op.inputs[1:]]
+    plain = not any(op.get_attr(name) for name in ("ellipsis_mask", "new_axis_mask"))
+    if shape.type != "Shape" or any(e is None for e in ends) or not plain:
+        return False
+    begin, end, step = (int(e[0]) for e in ends)
+    begin = None if op.get_attr("begin_mask") else begin
+    if op.get_attr("shrink_axis_mask"):
+        end = begin + 1 or None
+    elif op.get_attr("end_mask"):
+        end = None
+    sizes = shape.inputs[0].shape
+    return sizes.rank is not None and None not in list(sizes)[begin:end:step]
+
+
+def _share_of_first_axis(tensor: Tensor, rows: frozenset[str]) -> tuple[Fraction | None, int]:
+    """Return how many entries of the first axis each sample has, and how many blocks lie outside.
+
+    The way back from the tensor to the rows tells it: a reshape moves axes into the first one or
+    out of it. None: it cannot be told. Later steps would fail on a wrong number, not go on.
+    """
+    share, blocks = Fraction(1), 0
+    while tensor.op.type != "Placeholder":
+        op = tensor.op
+        if op.type == "Reshape":
+            before, after = _known_product(op.inputs[0]), _known_product(tensor)
+            if before is None or after is None:
+                return None, blocks
+            share *= Fraction(before, after)
+        elif op.type == "SpaceToBatchND":
+            blocks = math.prod(int(n) for n in tf.get_static_value(op.inputs[1]))
+        elif op.type == "BatchToSpaceND":
+            return (Fraction(1) if share == 1 else None), 0
+        candidates = [t for t in op.inputs if t.name in rows]
+        with_batch = [t for t in candidates if t.shape.rank and None in list(t.shape)]
+        if not candidates:
+            return None, blocks
+        tensor = (with_batch or candidates)[0]
+    return share, blocks
+
+
+def _known_product(tensor: Tensor) -> int | None:
+    """Return the product of all sizes but the batch's; None: another one is unknown."""
+    sizes = list(tensor.shape) if tensor.shape.rank is not None else [None, None]
+    known = [n for n in sizes if n is not None]
+    return math.prod(known) or None if len(known) == len(sizes) - 1 else None
+
+
+def _sizes(tensor: Tensor) -> list[Tensor]:
+    """Return the sizes of all axes but the first."""
+    return tf.unstack(tf.shape(tensor))[1:]
+
+
+def _names_of_ancestors(tensor: Tensor) -> set[str]:
     """Return the names of the operations that the tensor is computed from."""
     names: set[str] = set()
     waiting = [tensor.op]

@@ -1,0 +1,161 @@
+"""Many rows, batch by batch: from arrays, a dataset of TensorFlow or Parquet files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from helpers.backend import keras, tf
+from helpers.gradients.batches import Inputs, as_arrays, count_rows, leaves, map_leaves, take_rows
+
+__all__ = ["Batch", "Stream", "open_stream"]
+
+#: Inputs, labels and, or None, the weights of some rows.
+Batch: TypeAlias = tuple[Inputs, Inputs, np.ndarray | None]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Rows in a fixed order.
+
+    Attributes:
+        rows: how many; None where a dataset does not know.
+        fingerprint: another one for other rows; a dataset is known by its shapes and types only.
+        batches: returns the batches from a row on.
+    """
+
+    rows: int | None
+    fingerprint: str
+    batches: Callable[[int], Iterator[Batch]]
+
+
+def open_stream(
+    model: keras.Model, x: Any, y: Inputs | None, *, label: str, batch_size: int
+) -> Stream:
+    """Return the rows of arrays, a dataset, or Parquet files, as ``norms_over`` explains them.
+
+    Raises:
+        ValueError: batch_size is below 1, there are no rows, a column is missing, or there are
+            labels where they come with the rows, or none where they do not.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1 row; got {batch_size}.")
+    if isinstance(x, tf.data.Dataset):
+        return _of_dataset(x, _no_labels(y, "a dataset of batches (x, y)"))
+    if isinstance(x, str | Path):
+        _no_labels(y, f'Parquet files, which have them in the column "{label}"')
+        return _of_parquet(Path(x), model, label, batch_size)
+    if y is None:
+        raise ValueError("Labels are missing: give y beside the arrays of inputs.")
+    return _of_arrays(x, y, batch_size)
+
+
+def _no_labels(y: Inputs | None, where: str) -> None:
+    if y is not None:
+        raise ValueError(f"Labels come twice: leave y out beside {where}.")
+
+
+def _of_arrays(x: Inputs, y: Inputs, batch_size: int) -> Stream:
+    x, y = as_arrays(x, y)
+    n = count_rows(y)
+
+    def batches(start: int) -> Iterator[Batch]:
+        for first in range(start, n, batch_size):
+            rows = slice(first, first + batch_size)
+            yield take_rows(x, rows), take_rows(y, rows), None
+
+    digest = hashlib.sha256(str(n).encode())
+    some = np.linspace(0, n - 1, min(n, 1000)).astype(int)
+    for name, array in leaves({"x": x, "y": y}, "").items():
+        digest.update(f"{name} {array.shape} {array.dtype}".encode())
+        digest.update(np.ascontiguousarray(array[some]).tobytes())
+    return Stream(n, digest.hexdigest(), batches)
+
+
+def _of_dataset(dataset: tf.data.Dataset, _: None) -> Stream:
+    spec = dataset.element_spec
+    if not isinstance(spec, tuple) or len(spec) not in (2, 3):
+        raise ValueError(
+            "The dataset must yield batches (x, y) or (x, y, sample_weight), as for model.fit; "
+            f"it yields {spec}."
+        )
+
+    def batches(start: int) -> Iterator[Batch]:
+        done = 0
+        for element in dataset:
+            x, y = (map_leaves(lambda t: t.numpy(), part) for part in element[:2])
+            skipped = min(max(start - done, 0), count_rows(y))
+            weight = element[2].numpy() if len(element) == 3 else None
+            done += count_rows(y)
+            if skipped < count_rows(y):
+                rows = slice(skipped, None)
+                weight = None if weight is None else weight[rows]
+                yield take_rows(x, rows), take_rows(y, rows), weight
+
+    return Stream(None, hashlib.sha256(repr(spec).encode()).hexdigest(), batches)
+
+
+def _of_parquet(path: Path, model: keras.Model, label: str, batch_size: int) -> Stream:
+    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    if not files or not files[0].exists():
+        raise ValueError(f"There is no Parquet file at {path}.")
+    names = [t.name for t in model.inputs]
+    for file in files:
+        have = pq.read_schema(file).names
+        if missing := [c for c in [*names, label] if c not in have]:
+            raise ValueError(
+                f'{file.name}: column "{missing[0]}" is missing; the model needs {names} and the '
+                f'label "{label}", and the file has {have}.'
+            )
+    counts = [pq.read_metadata(file).num_rows for file in files]
+
+    def batches(start: int) -> Iterator[Batch]:
+        for file, count in zip(files, counts, strict=True):
+            if start < count:
+                for table in _tables(file, [*names, label], start, batch_size):
+                    arrays = {n: _array(table[n], f"{file.name}: column {n}") for n in names}
+                    x = arrays if isinstance(model.input, dict) else [*arrays.values()]
+                    x = x[0] if isinstance(x, list) and len(x) == 1 else x
+                    yield x, _array(table[label], f"{file.name}: column {label}"), None
+            start = max(0, start - count)
+
+    facts = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    return Stream(sum(counts), hashlib.sha256(repr(facts).encode()).hexdigest(), batches)
+
+
+def _tables(
+    file: Path, columns: list[str], start: int, batch_size: int
+) -> Iterator[pa.RecordBatch]:
+    """Yield a file's rows from one on; the next ones are read while these are worked on."""
+    with pq.ParquetFile(file) as opened, ThreadPoolExecutor(1) as reader:
+        batches = opened.iter_batches(batch_size, columns=columns)
+        coming = reader.submit(next, batches, None)
+        while (table := coming.result()) is not None:
+            coming = reader.submit(next, batches, None)
+            skipped, start = min(start, table.num_rows), max(0, start - table.num_rows)
+            if skipped < table.num_rows:
+                yield table.slice(skipped)
+
+
+def _array(column: pa.Array, where: str) -> np.ndarray:
+    """Return a column as an array: numbers as ``(n,)``, lists as ``(n, width)``."""
+    if column.null_count:
+        raise ValueError(f"{where} has missing values; fill them first.")
+    if not pa.types.is_nested(column.type):
+        return column.to_numpy(zero_copy_only=False)
+    values = column.flatten()
+    width = len(values) // max(1, len(column))
+    if not pa.types.is_fixed_size_list(column.type):
+        lengths = np.unique(column.value_lengths().to_numpy(zero_copy_only=False))
+        if len(lengths) > 1:
+            raise ValueError(f"{where} has lists of different lengths; fill them up with zeros.")
+    inner = _array(values, where)
+    return inner.reshape(len(column), width, *inner.shape[1:])

@@ -1,0 +1,159 @@
+"""From a model and a loss to one flat graph of TensorFlow operations."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from helpers.backend import keras, tf
+from helpers.gradients.batches import Inputs, leaves, map_leaves
+from helpers.gradients.forms import Tensor
+
+__all__ = ["as_tensors", "checked_loss", "checked_model", "rows_key", "trace", "traced_losses"]
+
+
+def checked_model(model: Any) -> keras.Model:
+    """Return the model.
+
+    Raises:
+        TypeError: it is no Keras model or layer.
+    """
+    if not isinstance(model, keras.Layer):
+        raise TypeError(f"model must be a Keras model or layer; got {type(model).__name__}.")
+    return model
+
+
+def checked_loss(loss: Any) -> Callable[[Any, Any], Any]:
+    """Return the loss.
+
+    Raises:
+        TypeError: it is no function, or a metric.
+        ValueError: it is a Keras loss that averages over the rows.
+    """
+    if isinstance(loss, keras.metrics.Metric):
+        raise TypeError(
+            f"loss must be a function loss(y, prediction) -> (n,); got the metric {loss.name}. A "
+            "metric sums up many rows and has no gradient a row: give the loss of the training."
+        )
+    if not callable(loss):
+        raise TypeError(
+            f"loss must be a function loss(y, prediction) -> (n,); got {loss!r}. "
+            "For a name, take the function of keras.losses."
+        )
+    if isinstance(loss, keras.losses.Loss) and loss.reduction not in (None, "none"):
+        raise ValueError(
+            f'{type(loss).__name__} averages over the rows (reduction="{loss.reduction}"), and no '
+            'row has a gradient of its own then. Make it with reduction="none".'
+        )
+    return loss
+
+
+def trace(
+    function: Callable[..., Any], model: keras.Model, x: Inputs, y: Inputs, *more: Any
+) -> Any:
+    """Return a function of rows, traced once for any number of them.
+
+    Args:
+        function: of inputs, labels and ``more``.
+        model: which is called in it.
+        x: inputs; only shapes and types matter.
+        y: labels, in the same way.
+        more: further arrays; those in a list have no batch axis.
+    """
+
+    def any_rows(array: Any) -> Any:
+        return tf.TensorSpec([None, *array.shape[1:]], array.dtype)
+
+    specs = [map_leaves(any_rows, nest) for nest in (x, y)]
+    for other in more:
+        fixed = isinstance(other, list)
+        specs.append([tf.TensorSpec(v.shape, v.dtype) for v in other] if fixed else any_rows(other))
+    # autograph=False: the model's Python runs as written, it is not rewritten.
+    with _written_out(model):
+        return tf.function(function, autograph=False).get_concrete_function(*specs)
+
+
+def rows_key(model: keras.Model, x: Inputs, y: Inputs) -> Any:
+    """Return what a trace depends on: structure, shapes and types of rows, trainable variables."""
+    described = map_leaves(lambda a: (a.shape[1:], a.dtype.name), {"x": x, "y": y})
+    return repr(described), tuple(id(v) for v in model.trainable_variables)
+
+
+@contextlib.contextmanager
+def _written_out(model: keras.Model) -> Iterator[None]:
+    """Have recurrent layers write their loop out, and functions in functions run in place.
+
+    Both compute the same, in a graph that shows each use of a variable.
+    """
+    recurrent = [m for m in _layers(model) if isinstance(m, keras.layers.RNN) and not m.unroll]
+    eager = tf.config.functions_run_eagerly()
+    for layer in recurrent:
+        layer.unroll = True
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(eager)
+        for layer in recurrent:
+            layer.unroll = False
+
+
+def _layers(model: keras.Model) -> list[keras.Layer]:
+    return [*model._flatten_layers(include_self=True, recursive=True)]
+
+
+def traced_losses(model: keras.Model, loss: Callable[[Any, Any], Any], x: Any, y: Any) -> Tensor:
+    """Return one loss a row, shape ``(n,)``, inside a trace.
+
+    Raises:
+        ValueError: the model does not take these inputs, the loss does not take these labels, or
+            it does not return one value a row.
+    """
+    with _explained(f"The model does not take these inputs: {_shapes(x, 'x')}."):
+        prediction = model(x, training=False)
+    if isinstance(prediction, tf.Tensor) and prediction.dtype.is_floating:
+        # Keras casts inputs by itself; labels of another precision would be refused.
+        y = map_leaves(lambda a: tf.cast(a, prediction.dtype) if a.dtype.is_floating else a, y)
+    told = f"{_shapes(y, 'y')}; {_shapes(prediction, 'prediction')}"
+    with _explained(f"The loss does not take these labels: {told}."):
+        losses = tf.convert_to_tensor(loss(y, prediction))
+    if losses.shape.rank != 1 or losses.shape[0] is not None:
+        raise ValueError(
+            f"The loss must return one value a row, shape (n,); got {_shape(losses)} for {told}. "
+            "Do not average over the rows; sum or average over all other axes; and give labels "
+            "and predictions the same shape."
+        )
+    return losses
+
+
+@contextlib.contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Begin the message of an error with what was tried."""
+    try:
+        yield
+    except NotImplementedError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())
+        raise ValueError(f"{what} {type(error).__name__}: {said:.400}") from error
+
+
+def _shapes(nest: Any, name: str) -> str:
+    return ", ".join(
+        f"{k} has shape {_shape(v)} and type {getattr(v.dtype, 'name', v.dtype)}"
+        for k, v in leaves(nest, name).items()
+    )
+
+
+def _shape(tensor: Any) -> str:
+    """Return a shape, with n for the number of rows."""
+    sizes = ["n" if n is None else str(n) for n in tensor.shape]
+    return f"({', '.join(sizes)}{',' * (len(sizes) == 1)})"
+
+
+def as_tensors(nest: Any) -> Any:
+    """Return arrays as tensors."""
+    return map_leaves(lambda a: tf.constant(np.asarray(a)), nest)
