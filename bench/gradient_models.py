@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from helpers.backend import keras, tf
+from helpers.backend import keras
 
 layers, ops = keras.layers, keras.ops
 _VOCABULARIES = (100_000, 30_000, 10_000, 3_000, 1_000, 300, 100, 30)
@@ -27,11 +27,6 @@ class Case:
     told: str
     build: Callable[[], keras.Model]
     rows: Callable[[int], tuple[object, np.ndarray]]
-
-
-def cross_entropy(y: object, logits: object) -> object:
-    """Return the cross-entropy of each row, shape ``(n,)``."""
-    return tf.nn.sigmoid_cross_entropy_with_logits(labels=y, logits=logits[:, 0])
 
 
 def _logistic() -> keras.Model:

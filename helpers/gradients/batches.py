@@ -59,7 +59,7 @@ def as_arrays(x: Inputs, y: Inputs) -> tuple[Inputs, Inputs]:
         >>> as_arrays({"item": [4, 7]}, [0.0, 1.0])[0]["item"]
         array([4, 7])
     """
-    x, y = map_leaves(np.asarray, x), map_leaves(np.asarray, y)
+    x, y = map_leaves(_as_array, x), map_leaves(_as_array, y)
     several = isinstance(x, dict | list | tuple)
     shapes = {
         k: v.shape for k, v in {**leaves(x, "input" if several else "x"), **leaves(y, "y")}.items()
@@ -69,11 +69,16 @@ def as_arrays(x: Inputs, y: Inputs) -> tuple[Inputs, Inputs]:
         or len({shape[:1] for shape in shapes.values()}) != 1
         or () in shapes.values()
     ):
-        found = ", ".join(f"{name} has shape {shape}" for name, shape in shapes.items())
+        found = ", ".join(f"{name} has shape {tuple(shape)}" for name, shape in shapes.items())
         raise ValueError(f"Inputs and labels must have the same number of rows; {found}.")
     if count_rows(y) == 0:
         raise ValueError("There are no rows: x and y are empty.")
     return x, y
+
+
+def _as_array(value: Any) -> Any:
+    """Return a NumPy array; a tensor stays one."""
+    return value if hasattr(value, "numpy") else np.asarray(value)
 
 
 def count_rows(nest: Inputs) -> int:
@@ -83,7 +88,7 @@ def count_rows(nest: Inputs) -> int:
         >>> count_rows({"item": np.arange(5)})
         5
     """
-    return len(next(iter(leaves(nest, "").values())))
+    return int(next(iter(leaves(nest, "").values())).shape[0])
 
 
 def take_rows(nest: Inputs, rows: slice | np.ndarray) -> Inputs:
@@ -93,7 +98,11 @@ def take_rows(nest: Inputs, rows: slice | np.ndarray) -> Inputs:
         >>> take_rows({"item": np.array([4, 7, 9])}, slice(1, 2))
         {'item': array([7])}
     """
-    return map_leaves(lambda array: array[rows], nest)
+
+    def some(array: Any) -> Any:
+        return np.asarray(array)[rows] if isinstance(rows, np.ndarray) else array[rows]
+
+    return map_leaves(some, nest)
 
 
 def _is_numbers(nest: Any) -> bool:

@@ -26,6 +26,15 @@ from tqdm.auto import tqdm
 
 from helpers.backend import keras, tf
 from helpers.gradients.batches import Inputs, as_arrays, count_rows, take_rows
+from helpers.gradients.certificate import (
+    COUPLED,
+    other_rows,
+    random_weights,
+    see_independent,
+    share_of_mismatch,
+    tolerance_of,
+)
+from helpers.gradients.dense import closed_form
 from helpers.gradients.forms import Tensor
 from helpers.gradients.kept import Pieces
 from helpers.gradients.naive import Loss
@@ -44,9 +53,7 @@ from helpers.gradients.uses import Use, find_uses
 
 __all__ = ["PerSampleGradients"]
 
-# How far rounding alone may move a delta, as a share of the largest one.
-_TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
-_CERTIFIED_ROWS = 256
+_CERTIFIED_ROWS = 256  # of the first batch
 
 
 class PerSampleGradients:
@@ -85,6 +92,7 @@ class PerSampleGradients:
     def __init__(self, model: keras.Model, loss: Loss) -> None:
         self.model = checked_model(model)
         self.loss = checked_loss(loss)
+        self._formula = closed_form(model, loss)
         self._functions: dict[Any, Callable[..., Any]] = {}
         self._certified: set[Any] = set()
 
@@ -104,6 +112,11 @@ class PerSampleGradients:
             ValueError: row counts differ, the loss is not one value a row or depends on no
                 trainable variable, or the rows are coupled (see ``certify``).
         """
+        if self._formula is not None and self.model.built:
+            x, y = self._prepared(x, y)
+            norms = self._formula(x, y)
+            if norms is not None:
+                return norms * np.abs(_weights(sample_weight, len(norms)))
         return self._run("norms", self._traced_norms, x, y, sample_weight)
 
     def dots(
@@ -167,18 +180,16 @@ class PerSampleGradients:
         n = count_rows(y)
         if n < 2:
             raise ValueError("certify needs at least 2 rows, to see if they are coupled; got 1.")
-        weights = np.random.default_rng(0).uniform(0.5, 1.5, n)
+        weights, some = random_weights(n), other_rows(n)
         losses, pairs = self._check(x, y, weights)
-        kinds = (losses.dtype.name, self.model.compute_dtype)
-        tolerance = max(_TOLERANCE.get(kind, 5e-2) for kind in kinds)
-        some = np.arange(n - 1, (n - 1) // 2, -1)
+        tolerance = tolerance_of(losses.dtype.name, self.model.compute_dtype)
         alone, _ = self._check(take_rows(x, some), take_rows(y, some), weights[some])
-        worst = _mismatch(alone.numpy(), losses.numpy()[some], tolerance, _COUPLED)
+        worst = share_of_mismatch(alone.numpy(), losses.numpy()[some], tolerance, COUPLED)
         for where, (delta, weighted) in pairs.items():
             message = f"Samples are coupled, or the batch axis is not first, at {where}."
-            rows = delta.numpy().reshape(n, -1).astype(np.float64)
+            rows = weights[:, None] * delta.numpy().reshape(n, -1).astype(np.float64)
             found = weighted.numpy().reshape(n, -1)
-            worst = max(worst, _mismatch(found, weights[:, None] * rows, tolerance, message))
+            worst = max(worst, share_of_mismatch(found, rows, tolerance, message))
         self._certified.add(rows_key(self.model, x, y))
         return worst
 
@@ -289,31 +300,39 @@ class PerSampleGradients:
     def _run(
         self, name: str, function: Callable, x: Inputs, y: Inputs, weight: Any, *more: Any
     ) -> np.ndarray:
-        """Return the values of a traced function, as float64, with rows that are certified."""
+        """Return the values of a traced function, as float64, once the rows are certified."""
         x, y = self._prepared(x, y)
-        n = count_rows(y)
-        if n > 1 and rows_key(self.model, x, y) not in self._certified:
-            some = slice(0, _CERTIFIED_ROWS)
-            self.certify(take_rows(x, some), take_rows(y, some))
-        values = self._function(name, function, x, y, *more)(*as_tensors([x, y, *more])).numpy()
-        if len(values) != n:
-            raise ValueError(f"The loss must return one value a row; {n} rows gave {len(values)}.")
-        values = values.astype(np.float64)
-        if weight is None:
-            return values
-        weight = np.asarray(weight, np.float64)
-        if weight.shape != (n,):
-            raise ValueError(f"sample_weight must have shape ({n},); got {weight.shape}.")
-        return values * (np.abs(weight) if name == "norms" else weight)  # ||w g|| = |w| ||g||
+        n, key = count_rows(y), rows_key(self.model, x, y)
+        weights = _weights(weight, n)
+        traced = self._function(name, key, function, x, y, weights, *more)
+
+        def values(x: Inputs, y: Inputs, weights: np.ndarray) -> np.ndarray:
+            found = traced(*as_tensors([x, y, weights, *more])).numpy().astype(np.float64)
+            if len(found) != len(weights):
+                rows = f"{len(weights)} rows gave {len(found)}"
+                raise ValueError(f"The loss must return one value a row; {rows}.")
+            return found
+
+        if n > 1 and key not in self._certified:
+            few = min(n, _CERTIFIED_ROWS)
+            if not see_independent(
+                lambda rows, w: values(take_rows(x, rows), take_rows(y, rows), w),
+                few,
+                self.model.compute_dtype,
+            ):
+                # This says where.
+                self.certify(take_rows(x, slice(0, few)), take_rows(y, slice(0, few)))
+                raise ValueError(COUPLED)
+            self._certified.add(key)
+        return values(x, y, weights)
 
     def _function(
-        self, name: str, function: Callable, x: Inputs, y: Inputs, *more: Any
+        self, name: str, key: Any, function: Callable, x: Inputs, y: Inputs, *more: Any
     ) -> Callable[..., Any]:
         """Return a function traced for rows of this kind."""
-        key = (name, rows_key(self.model, x, y))
-        if key not in self._functions:
-            self._functions[key] = trace(function, self.model, x, y, *more)
-        return self._functions[key]
+        if (name, key) not in self._functions:
+            self._functions[name, key] = trace(function, self.model, x, y, *more)
+        return self._functions[name, key]
 
     def _prepared(self, x: Inputs, y: Inputs) -> tuple[Inputs, Inputs]:
         """Return checked arrays, after building a model that has never been called."""
@@ -324,8 +343,9 @@ class PerSampleGradients:
                 self.model(first, training=False)
             except Exception as error:
                 said = " ".join(str(error).split())
+                kind = type(error).__name__
                 raise ValueError(
-                    f"The model cannot be built on these inputs. {type(error).__name__}: {said:.400}"
+                    f"The model cannot be built on these inputs. {kind}: {said:.400}"
                 ) from error
         if not self.model.trainable_variables:
             raise ValueError(
@@ -335,12 +355,13 @@ class PerSampleGradients:
         return x, y
 
     def _check(self, x: Inputs, y: Inputs, weights: np.ndarray) -> tuple[Tensor, dict]:
-        function = self._function("check", self._traced_check, x, y, weights)
-        return function(*as_tensors([x, y]), tf.constant(weights))
+        key = rows_key(self.model, x, y)
+        function = self._function("check", key, self._traced_check, x, y, weights)
+        return function(*as_tensors([x, y, weights]))
 
-    def _traced_norms(self, x: Any, y: Any) -> Tensor:
+    def _traced_norms(self, x: Any, y: Any, weights: Tensor) -> Tensor:
         """Return the norms of one batch: the root of the sum over variables."""
-        parts, handles = self._parts(x, y)
+        parts, handles = self._parts(x, y, weights)
         kind = "float64" if any(p.form.dtype == tf.float64 for p in parts) else "float32"
         squares = []
         for number, variable in enumerate(self.model.trainable_variables):
@@ -350,9 +371,9 @@ class PerSampleGradients:
                 squares.append(squared_norms_of(number, handles[number], size, own))
         return tf.sqrt(tf.add_n([tf.cast(s, kind) for s in squares]))
 
-    def _traced_dots(self, x: Any, y: Any, direction: Sequence[Tensor]) -> Tensor:
+    def _traced_dots(self, x: Any, y: Any, weights: Tensor, direction: Sequence[Tensor]) -> Tensor:
         """Return the dot products of one batch: the sum over uses."""
-        parts, handles = self._parts(x, y)
+        parts, handles = self._parts(x, y, weights)
         kind = "float64" if any(p.form.dtype == tf.float64 for p in parts) else "float32"
         dots = [dots_along(part, handles, direction) for part in parts]
         return tf.add_n([tf.cast(d, kind) for d in dots])
@@ -372,11 +393,11 @@ class PerSampleGradients:
             raise ValueError(_NO_GRADIENT)
         return losses, pairs
 
-    def _parts(self, x: Any, y: Any) -> tuple[list[Part], list[Tensor]]:
+    def _parts(self, x: Any, y: Any, weights: Tensor) -> tuple[list[Part], list[Tensor]]:
         """Return the factored gradients of each use, and the variables in this graph."""
         losses = traced_losses(self.model, self.loss, x, y)
         uses = find_uses(losses, self.model.trainable_variables, (x, y))
-        deltas = _deltas(losses, uses)
+        deltas = _deltas(tf.cast(weights, losses.dtype) * losses, uses)
         # None: the model stops the gradient behind this use.
         pairs = [(u, d) for u, d in zip(uses, deltas, strict=True) if d is not None]
         if not pairs:
@@ -390,10 +411,18 @@ _NO_GRADIENT = (
     "The loss does not depend on any trainable variable. Compute it with TensorFlow from the "
     "prediction (a metric such as accuracy has no gradient), and check `trainable`."
 )
-_COUPLED = (
-    "The loss of a row changes with the rows beside it. Do the labels have shape (n,) "
-    "and the predictions (n, 1), or does a layer or the loss average over the batch?"
-)
+
+
+def _weights(weight: np.ndarray | None, n: int) -> np.ndarray:
+    """Return one weight a row.
+
+    Raises:
+        ValueError: the shape is another one.
+    """
+    weights = np.ones(n) if weight is None else np.asarray(weight, np.float64)
+    if weights.shape != (n,):
+        raise ValueError(f"sample_weight must have shape ({n},); got {weights.shape}.")
+    return weights
 
 
 def _deltas(losses: Tensor, uses: Sequence[Use]) -> list[Tensor | None]:
@@ -410,21 +439,6 @@ def _deltas(losses: Tensor, uses: Sequence[Use]) -> list[Tensor | None]:
                 delta.set_shape(use.output.shape)
         found.append(delta)
     return found
-
-
-def _mismatch(found: np.ndarray, expected: np.ndarray, tolerance: float, message: str) -> float:
-    """Return the largest difference as a share of the largest value; raise if too large."""
-    # A row may be NaN or infinite by itself, but then on both sides.
-    finite = np.isfinite(expected)
-    if not np.array_equal(np.isfinite(found), finite):
-        raise ValueError(f"{message} A value is finite in one place, NaN or infinite in the other.")
-    largest = np.max(np.abs(expected), where=finite, initial=0.0)
-    with np.errstate(invalid="ignore"):  # infinity minus infinity, which `where` skips
-        share = float(np.max(np.abs(found - expected), where=finite, initial=0.0))
-    share /= float(largest) or 1.0
-    if share > tolerance:
-        raise ValueError(f"{message} Mismatch: {share:.2g} of the largest value.")
-    return share
 
 
 class _Bad:
@@ -447,8 +461,8 @@ class _Bad:
         shown = ", ".join(str(start + row) for row in self.first)
         more = ", ..." if self.count > len(self.first) else ""
         warnings.warn(
-            f"{self.count} of {self.seen} gradient norms are NaN or infinite, in rows {shown}{more}. "
-            "Look at the features, the label and the loss of these rows.",
+            f"{self.count} of {self.seen} gradient norms are NaN or infinite, in rows "
+            f"{shown}{more}. Look at the features, the label and the loss of these rows.",
             RuntimeWarning,
             stacklevel=4,
         )

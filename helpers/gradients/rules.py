@@ -65,7 +65,7 @@ def _matrix(use: Use, delta: Tensor) -> Form:
 
 @rule("BatchMatMulV2")
 def _matrices(use: Use, delta: Tensor) -> Form:
-    """``out = X @ Y`` over the last two axes, so ``dl/dY = X^T delta`` and ``dl/dX = delta Y^T``."""
+    """``out = X @ Y`` over the last two axes: ``dl/dY = X^T delta``, ``dl/dX = delta Y^T``."""
     op, rank = use.op, use.weights.shape.rank
     turned = [op.get_attr("adj_x"), op.get_attr("adj_y")]
     if use.position == 1 and rank == 2 and not turned[0]:
@@ -241,7 +241,7 @@ def _convolve_back(use: Use, delta: Tensor) -> Form:
 
 
 def _patches(use: Use, images: Tensor, height: int, width: int) -> Tensor:
-    """Return what a convolution sees at each place: ``(..., rows, columns, height * width * C)``."""
+    """Return what a convolution sees at each place, shape ``(..., height * width * C)``."""
     op = use.op
     if use.position != 1 or op.get_attr("data_format") != b"NHWC":
         raise use.unsupported("only the layout with channels last is followed")

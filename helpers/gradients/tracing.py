@@ -6,8 +6,6 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-
 from helpers.backend import keras, tf
 from helpers.gradients.batches import Inputs, leaves, map_leaves
 from helpers.gradients.forms import Tensor
@@ -156,4 +154,4 @@ def _shape(tensor: Any) -> str:
 
 def as_tensors(nest: Any) -> Any:
     """Return arrays as tensors."""
-    return map_leaves(lambda a: tf.constant(np.asarray(a)), nest)
+    return map_leaves(lambda a: a if tf.is_tensor(a) else tf.constant(a), nest)
