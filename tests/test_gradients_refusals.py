@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from gradient_models import (
-    ITEMS,
     click_mlp,
     click_rows,
     cross_entropy,
