@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from helpers import losses, models
 from helpers.backend import keras, tf
 from helpers.cache import cached, code_of
-from helpers.gradients import PerSampleGradients, dense_gradient_norms
+from helpers.gradients import PerSampleGradients
 from helpers.models import Fitted, Trainer, model_inputs
 from helpers.samples import Samples
 
@@ -72,8 +72,8 @@ def gradient_norms(
 ) -> np.ndarray:
     """Return ``||g_i||``, the norm of each sample's loss gradient over all parameters.
 
-    For the one-unit models the closed form ``|p_i - y_i| * sqrt(||x_i||^2 + 1)`` is
-    used, for others :class:`helpers.gradients.PerSampleGradients`.
+    Exact, by :class:`helpers.gradients.PerSampleGradients`; for the one-unit models it takes the
+    closed form ``|p_i - y_i| * sqrt(||x_i||^2 + 1)``.
 
     A large norm means hard, rare *or* wrong; it cannot tell which.
 
@@ -94,8 +94,6 @@ def gradient_norms(
         >>> (gradient_norms(fitted, x, np.array([0.0, 1.0])) / error).round(3)
         array([5.099, 1.   ])
     """
-    if fitted.kind.name in ("linear", "logistic"):
-        return dense_gradient_norms(inputs["dense"], _errors(fitted, inputs, labels)[:, None])
     engine = PerSampleGradients(fitted.model, fitted.kind.loss)
     return _engine_norms(engine, inputs, labels, progress=progress)
 

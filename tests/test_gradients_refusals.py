@@ -197,6 +197,121 @@ def test_rows_that_do_not_match_are_refused():
         engine.norms_over(*(take_rows(x, slice(0, 0)), y[:0]))
 
 
+def test_what_is_no_model_or_no_loss_is_refused():
+    model = linear()
+    with pytest.raises(TypeError, match="model must be a Keras model or layer; got function"):
+        PerSampleGradients(lambda x: x, half_square)
+    with pytest.raises(TypeError, match="got the metric auc.* sums up many rows"):
+        PerSampleGradients(model, keras.metrics.AUC(name="auc"))
+    with pytest.raises(TypeError, match="got 'mse'. For a name, take the function of keras.losses"):
+        PerSampleGradients(model, "mse")
+    with pytest.raises(ValueError, match='MeanSquaredError averages .* reduction="none"'):
+        PerSampleGradients(model, keras.losses.MeanSquaredError())
+    x, y = dense_rows(4)
+    accuracy = PerSampleGradients(
+        model, lambda y, p: tf.cast(tf.equal(p[:, 0] > 0, y > 0.5), p.dtype)
+    )
+    with pytest.raises(ValueError, match="does not depend on any .*such as accuracy has no grad"):
+        accuracy.norms(x, y)
+    whole = PerSampleGradients(model, keras.losses.MeanSquaredError(reduction="none"))
+    np.testing.assert_allclose(
+        whole.norms(x, y[:, None]),
+        2 * PerSampleGradients(model, half_square).norms(x, y),
+        rtol=1e-5,
+    )
+
+
+def test_a_model_that_cannot_be_built_or_called_on_the_rows_is_refused():
+    x, y = click_rows(4)
+    engine = PerSampleGradients(click_mlp(), cross_entropy)
+    with pytest.raises(
+        ValueError, match="The model does not take these inputs: .*item.* has shape"
+    ):
+        engine.norms({k: v for k, v in x.items() if k != "recent"}, y)
+    with pytest.raises(
+        ValueError, match=r"The model does not take these inputs: x has shape \(n, 5"
+    ):
+        PerSampleGradients(deep_sequential(), half_square).norms(np.ones((4, 5)), y)
+
+    class Broken(keras.Model):
+        def build(self, shape):
+            raise RuntimeError("no such size")
+
+    with pytest.raises(ValueError, match="cannot be built on these inputs. RuntimeError: no such"):
+        PerSampleGradients(Broken(), half_square).norms(np.ones((4, 3)), y)
+
+
+def test_an_unbuilt_model_is_built():
+    x, y = dense_rows(4)
+    model = keras.Sequential([layers.Dense(2), layers.Dense(1)])
+    got = PerSampleGradients(model, half_square).norms(x, y)
+    np.testing.assert_allclose(got, naive_norms(model, half_square, x, y), rtol=1e-4)
+
+
+def test_labels_of_the_wrong_shape_are_refused_with_the_shapes():
+    x, y = dense_rows(4)
+    engine = PerSampleGradients(linear(), lambda y, p: (y[:, 1] - p[:, 0]) ** 2)
+    with pytest.raises(ValueError, match=r"does not take these labels: y has shape \(n,\) .*pred"):
+        engine.norms(x, y)
+    each = PerSampleGradients(linear(), lambda y, p: (y[:, None] - p) ** 2)
+    with pytest.raises(ValueError, match=r"one value a row, shape \(n,\); got \(n, 1\)"):
+        each.norms(x, y)
+
+
+def test_whole_numbers_for_a_model_of_fractions_are_taken_as_such():
+    rows = np.arange(12).reshape(4, 3)
+    y = np.array([0, 1, 1, 0])
+    for model in (linear(), deep_sequential()):
+        engine = PerSampleGradients(model, cross_entropy)
+        want = naive_norms(model, cross_entropy, rows.astype("float32"), y)
+        np.testing.assert_allclose(engine.norms(rows, y), want, rtol=1e-4)
+
+
+def test_rows_coupled_in_pairs_with_neighbours_or_with_their_place_are_refused():
+    def pairs(y, p):
+        z = tf.reshape(p, [-1, 2])
+        return tf.reshape(tf.repeat(tf.square(z[:, 0] - z[:, 1]), 2), [-1])
+
+    def neighbours(y, p):
+        return half_square(y, p + 0.1 * tf.roll(p, 1, 0))
+
+    def places(y, p):
+        z = tf.reshape(p, [-1])
+        return half_square(y, p) * tf.cast(tf.range(1, tf.size(z) + 1), z.dtype)
+
+    def stopped(y, p):  # the other rows are seen, but no gradient flows to them
+        return half_square(y, p - tf.stop_gradient(tf.reduce_mean(p)))
+
+    x, y = dense_rows(8)
+    for loss in (pairs, neighbours, places, stopped):
+        engine = PerSampleGradients(deep_sequential(), loss)
+        direction = [np.ones(v.shape) for v in engine.model.trainable_variables]
+        for function in (
+            engine.norms,
+            engine.certify,
+            lambda x, y, e=engine, d=direction: e.dots(x, y, d),
+        ):
+            with pytest.raises(ValueError, match="coupled|changes with the rows beside it"):
+                function(x, y)
+
+
+@pytest.mark.parametrize("layer", ["BatchNormalization", "Dropout"])
+def test_layers_in_training_mode_are_refused(layer):
+    class Training(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = layers.Dense(4), layers.Dense(1)
+            self.middle = getattr(layers, layer)(**({"rate": 0.5} if layer == "Dropout" else {}))
+
+        def call(self, x, training=False):
+            return self.last(self.middle(self.first(x), training=True))
+
+    x, y = dense_rows(8)
+    message = "changes with the rows beside it|coupled|mixes the rows"
+    with pytest.raises((ValueError, UnsupportedOperation), match=message):
+        PerSampleGradients(Training(), half_square).norms(x, y)
+
+
 def test_small_numbers_that_make_no_sense_are_refused():
     x, y = dense_rows(4)
     model = linear()

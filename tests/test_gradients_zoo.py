@@ -7,7 +7,7 @@ import pytest
 from gradient_zoo import WORDS, ZOO, T, lively, next_words, summed, tied_softmax, words
 
 from helpers.backend import keras, tf
-from helpers.gradients import PerSampleGradients, naive_gradients
+from helpers.gradients import PerSampleGradients, engine, forms, naive_gradients, rules
 from helpers.gradients.batches import take_rows
 
 ROWS = 4
@@ -144,3 +144,51 @@ def test_a_tied_table_has_a_cross_term_that_matters(dtype):
     np.testing.assert_allclose(whole**2, sum(np.sum(g**2) for g in sample), rtol=1e-12)
     assert len(model.trainable_variables) == 3  # the table is there once
     assert x.shape == (ROWS, T)
+
+
+# --- the comparison itself must be able to fail ------------------------------------------
+
+
+def no_cross_term(one, other):
+    return tf.zeros(tf.shape(one.deltas)[:1], one.deltas.dtype)
+
+
+def each_position_by_itself(self):
+    squares = tf.reduce_sum(self.inputs**2, axis=2) * tf.reduce_sum(self.deltas**2, axis=2)
+    return tf.reduce_sum(squares, axis=1)
+
+
+def mean_over_positions(use, tensor):
+    return tf.reduce_mean(tensor, axis=list(range(1, tensor.shape.rank - 1)))
+
+
+def mean_of_losses(losses, uses, deltas=engine._deltas):
+    return deltas(losses / tf.cast(tf.size(losses), losses.dtype), uses)
+
+
+def ids_of_the_first_place(use, delta, look_up=rules._look_up):
+    form = look_up(use, delta)
+    return forms.Rows(form.ids[:, :1] + 0 * form.ids, form.deltas)
+
+
+@pytest.mark.parametrize("dtype", ["float64"], indirect=True)
+@pytest.mark.parametrize(
+    ("name", "target", "attribute", "bug"),
+    [
+        ("tied softmax", forms, "_inner", no_cross_term),
+        ("table turned into a matrix", forms, "_inner", no_cross_term),
+        ("dense on sequences", forms.Outers, "squared_norms", each_position_by_itself),
+        ("lstm", forms.Outers, "squared_norms", each_position_by_itself),
+        ("conv2d", forms.Outers, "squared_norms", each_position_by_itself),
+        ("subtracted", rules, "_sum_to_variable", mean_over_positions),
+        ("dense on sequences", engine, "_deltas", mean_of_losses),
+        ("masked bag", rules.RULES, "GatherV2", ids_of_the_first_place),
+    ],
+)
+def test_a_planted_bug_is_seen(name, target, attribute, bug, dtype, monkeypatch):
+    if isinstance(target, dict):
+        monkeypatch.setitem(target, attribute, bug)
+    else:
+        monkeypatch.setattr(target, attribute, bug)
+    with pytest.raises((AssertionError, ValueError), match="Not equal to tolerance|coupled|beside"):
+        check(name, dtype)

@@ -8,9 +8,11 @@ article. There are three ways to it, from slow and plain to fast and general:
 - ``dense_gradient_norms``: the formula for one dense layer, so for linear and logistic models.
 - ``PerSampleGradients``: a whole batch for about the price of one gradient step.
 
-How the third one works is told where it happens: ``engine`` (the flow), ``uses`` (who
-reads a variable), ``rules`` (one equation an operation) and ``forms`` (the norm of a
-gradient that is never written out).
+How the third one works is told where it happens, in this order: ``engine`` (the flow in one
+screen), ``tracing`` (one flat graph), ``uses`` (who reads a variable), ``rules`` (one equation an
+operation), ``pullback`` (variables read through functions) and ``forms`` (the norm of a gradient
+that is never written out). ``certificate`` proves on a batch that the rows are independent;
+``streams`` and ``kept`` bring in any number of rows and keep their norms in a file.
 """
 
 from helpers.gradients.dense import dense_gradient_norms

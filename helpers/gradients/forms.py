@@ -25,7 +25,19 @@ from typing import Any, TypeAlias
 
 from helpers.backend import tf
 
-__all__ = ["Block", "Form", "Outer", "Outers", "Rows", "Tensor", "squared_norms", "take"]
+__all__ = [
+    "Block",
+    "Form",
+    "Outer",
+    "Outers",
+    "Rows",
+    "Tensor",
+    "merge",
+    "needs_writing_out",
+    "squared_norms",
+    "take",
+    "write_out",
+]
 
 Tensor: TypeAlias = Any
 

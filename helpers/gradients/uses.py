@@ -111,7 +111,10 @@ class Use:
         of_model = tensor if like is None else like
         if of_model.shape.rank in (None, 0) or of_model.shape[0] is not None:
             shape = None if of_model.shape.rank is None else tuple(of_model.shape)
-            raise self.unsupported(f"the shape {shape} does not begin with the batch axis")
+            raise self.unsupported(
+                f"the shape {shape} does not begin with the batch axis; a layer that mixes the "
+                "rows, such as batch normalisation in training, has no gradient of one sample"
+            )
         share, blocks = _share_of_first_axis(of_model, self.rows)
         if share == 1 and not blocks:
             return tensor
