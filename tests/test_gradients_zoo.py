@@ -7,7 +7,7 @@ import pytest
 from gradient_zoo import WORDS, ZOO, T, lively, next_words, summed, tied_softmax, words
 
 from helpers.backend import keras, tf
-from helpers.gradients import PerSampleGradients, engine, forms, naive_gradients, rules
+from helpers.gradients import PerSampleGradients, flow, forms, naive_gradients, rules
 from helpers.gradients.batches import take_rows
 
 ROWS = 4
@@ -162,7 +162,7 @@ def mean_over_positions(use, tensor):
     return tf.reduce_mean(tensor, axis=list(range(1, tensor.shape.rank - 1)))
 
 
-def mean_of_losses(losses, uses, deltas=engine._deltas):
+def mean_of_losses(losses, uses, deltas=flow._deltas):
     return deltas(losses / tf.cast(tf.size(losses), losses.dtype), uses)
 
 
@@ -181,7 +181,7 @@ def ids_of_the_first_place(use, delta, look_up=rules._look_up):
         ("lstm", forms.Outers, "squared_norms", each_position_by_itself),
         ("conv2d", forms.Outers, "squared_norms", each_position_by_itself),
         ("subtracted", rules, "_sum_to_variable", mean_over_positions),
-        ("dense on sequences", engine, "_deltas", mean_of_losses),
+        ("dense on sequences", flow, "_deltas", mean_of_losses),
         ("masked bag", rules.RULES, "GatherV2", ids_of_the_first_place),
     ],
 )

@@ -8,7 +8,7 @@ article. There are three ways to it, from slow and plain to fast and general:
 - ``dense_gradient_norms``: the formula for one dense layer, so for linear and logistic models.
 - ``PerSampleGradients``: a whole batch for about the price of one gradient step.
 
-How the third one works is told where it happens, in this order: ``engine`` (the flow in one
+How the third one works is told where it happens, in this order: ``flow`` (all of it in one
 screen), ``tracing`` (one flat graph), ``uses`` (who reads a variable), ``rules`` (one equation an
 operation), ``pullback`` (variables read through functions) and ``forms`` (the norm of a gradient
 that is never written out). ``certificate`` proves on a batch that the rows are independent;

@@ -51,20 +51,20 @@ def other_rows(n: int) -> np.ndarray:
 
 
 def see_independent(
-    values: Callable[[np.ndarray, np.ndarray], np.ndarray], n: int, dtype: str
+    values: Callable[[np.ndarray, np.ndarray], np.ndarray], n: int, tolerance: float
 ) -> bool:
     """Return whether values that are linear in a row's weight behave as if rows were independent.
 
     Args:
         values: of some rows, each loss multiplied by a weight: ``values(rows, weights)``.
         n: number of rows; at least 2.
-        dtype: of the computation.
+        tolerance: how far rounding alone may move a value.
     """
     weights, some = random_weights(n), other_rows(n)
     plain = values(np.arange(n), np.ones(n))
     try:
         for rows, w in ((np.arange(n), weights), (some, np.ones(len(some)))):
-            share_of_mismatch(values(rows, w), w * plain[rows], tolerance_of(dtype), COUPLED)
+            share_of_mismatch(values(rows, w), w * plain[rows], tolerance, COUPLED)
     except ValueError:
         return False
     return True

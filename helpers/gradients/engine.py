@@ -1,21 +1,11 @@
 """Per-sample gradient norms of a whole batch, for about the price of one gradient step.
 
-The flow, which is ``_parts`` below almost word for word:
-
-1. *trace* the model and the unreduced loss into one TensorFlow graph (``tracing``);
-2. find the *uses*: the operations where trainable variables meet the rows (``uses``);
-3. let TensorFlow give the *deltas*, the derivatives of the summed loss by what those
-   operations make. Weight gradients are never asked for, so they are never computed;
-4. turn each use into a *factored gradient* by its rule (``rules``), and bring it back to
-   the variable where the operation read a function of it (``pullback``);
-5. add up the uses of a variable and take the *norm* (``forms``).
-
-It is exact when the loss of a row depends on that row alone. ``certify`` checks that.
+What is computed stands in ``flow``. Here it is traced once for rows of a kind, certified on the
+first of them, and applied to one batch or to any number of rows.
 """
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -24,7 +14,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from helpers.backend import keras, tf
+from helpers.backend import keras
 from helpers.gradients.batches import Inputs, as_arrays, count_rows, take_rows
 from helpers.gradients.certificate import (
     COUPLED,
@@ -35,21 +25,19 @@ from helpers.gradients.certificate import (
     tolerance_of,
 )
 from helpers.gradients.dense import closed_form
+from helpers.gradients.flow import Flow
 from helpers.gradients.forms import Tensor
 from helpers.gradients.kept import Pieces
 from helpers.gradients.naive import Loss
-from helpers.gradients.pullback import Part, dots_along, squared_norms_of
-from helpers.gradients.rules import factor
 from helpers.gradients.streams import Stream, open_stream
 from helpers.gradients.tracing import (
     as_tensors,
     checked_loss,
     checked_model,
+    layers_of,
     rows_key,
     trace,
-    traced_losses,
 )
-from helpers.gradients.uses import Use, find_uses
 
 __all__ = ["PerSampleGradients"]
 
@@ -92,6 +80,7 @@ class PerSampleGradients:
     def __init__(self, model: keras.Model, loss: Loss) -> None:
         self.model = checked_model(model)
         self.loss = checked_loss(loss)
+        self._flow = Flow(model, loss)
         self._formula = closed_form(model, loss)
         self._functions: dict[Any, Callable[..., Any]] = {}
         self._certified: set[Any] = set()
@@ -117,7 +106,7 @@ class PerSampleGradients:
             norms = self._formula(x, y)
             if norms is not None:
                 return norms * np.abs(_weights(sample_weight, len(norms)))
-        return self._run("norms", self._traced_norms, x, y, sample_weight)
+        return self._run("norms", self._flow.norms, x, y, sample_weight)
 
     def dots(
         self,
@@ -153,7 +142,7 @@ class PerSampleGradients:
                 f"{wanted}; got {found}."
             )
         direction = [v.astype(w.dtype) for v, w in zip(direction, variables, strict=True)]
-        return self._run("dots", self._traced_dots, x, y, sample_weight, direction)
+        return self._run("dots", self._flow.dots, x, y, sample_weight, direction)
 
     def certify(self, x: Inputs, y: Inputs) -> float:
         """Check on one batch that the rows are independent; return the largest mismatch.
@@ -182,7 +171,7 @@ class PerSampleGradients:
             raise ValueError("certify needs at least 2 rows, to see if they are coupled; got 1.")
         weights, some = random_weights(n), other_rows(n)
         losses, pairs = self._check(x, y, weights)
-        tolerance = tolerance_of(losses.dtype.name, self.model.compute_dtype)
+        tolerance = self._tolerance()
         alone, _ = self._check(take_rows(x, some), take_rows(y, some), weights[some])
         worst = share_of_mismatch(alone.numpy(), losses.numpy()[some], tolerance, COUPLED)
         for where, (delta, weighted) in pairs.items():
@@ -318,7 +307,7 @@ class PerSampleGradients:
             if not see_independent(
                 lambda rows, w: values(take_rows(x, rows), take_rows(y, rows), w),
                 few,
-                self.model.compute_dtype,
+                self._tolerance(),
             ):
                 # This says where.
                 self.certify(take_rows(x, slice(0, few)), take_rows(y, slice(0, few)))
@@ -354,63 +343,14 @@ class PerSampleGradients:
             )
         return x, y
 
+    def _tolerance(self) -> float:
+        """Return how far rounding alone may move a value in this model."""
+        return tolerance_of(*(layer.compute_dtype for layer in layers_of(self.model)))
+
     def _check(self, x: Inputs, y: Inputs, weights: np.ndarray) -> tuple[Tensor, dict]:
         key = rows_key(self.model, x, y)
-        function = self._function("check", key, self._traced_check, x, y, weights)
+        function = self._function("check", key, self._flow.weighted_deltas, x, y, weights)
         return function(*as_tensors([x, y, weights]))
-
-    def _traced_norms(self, x: Any, y: Any, weights: Tensor) -> Tensor:
-        """Return the norms of one batch: the root of the sum over variables."""
-        parts, handles = self._parts(x, y, weights)
-        kind = "float64" if any(p.form.dtype == tf.float64 for p in parts) else "float32"
-        squares = []
-        for number, variable in enumerate(self.model.trainable_variables):
-            own = [p for p in parts if number in p.use.source.numbers]
-            if own:
-                size = math.prod(variable.shape)
-                squares.append(squared_norms_of(number, handles[number], size, own))
-        return tf.sqrt(tf.add_n([tf.cast(s, kind) for s in squares]))
-
-    def _traced_dots(self, x: Any, y: Any, weights: Tensor, direction: Sequence[Tensor]) -> Tensor:
-        """Return the dot products of one batch: the sum over uses."""
-        parts, handles = self._parts(x, y, weights)
-        kind = "float64" if any(p.form.dtype == tf.float64 for p in parts) else "float32"
-        dots = [dots_along(part, handles, direction) for part in parts]
-        return tf.add_n([tf.cast(d, kind) for d in dots])
-
-    def _traced_check(self, x: Any, y: Any, weights: Tensor) -> tuple[Tensor, dict]:
-        """Return the losses and, for each use, its delta and its delta under the weights."""
-        losses = traced_losses(self.model, self.loss, x, y)
-        uses = find_uses(losses, self.model.trainable_variables, (x, y))
-        deltas = _deltas(losses, uses)
-        weighted = _deltas(tf.cast(weights, losses.dtype) * losses, uses)
-        pairs = {}
-        for use, one, other in zip(uses, deltas, weighted, strict=True):
-            if one is not None:
-                factor(use, one)  # refuses what has no rule
-                pairs[use.where] = tuple(use.by_sample(d, use.output) for d in (one, other))
-        if not pairs:
-            raise ValueError(_NO_GRADIENT)
-        return losses, pairs
-
-    def _parts(self, x: Any, y: Any, weights: Tensor) -> tuple[list[Part], list[Tensor]]:
-        """Return the factored gradients of each use, and the variables in this graph."""
-        losses = traced_losses(self.model, self.loss, x, y)
-        uses = find_uses(losses, self.model.trainable_variables, (x, y))
-        deltas = _deltas(tf.cast(weights, losses.dtype) * losses, uses)
-        # None: the model stops the gradient behind this use.
-        pairs = [(u, d) for u, d in zip(uses, deltas, strict=True) if d is not None]
-        if not pairs:
-            raise ValueError(_NO_GRADIENT)
-        parts = [Part(use, factor(use, delta)) for use, delta in pairs]
-        handles = [losses.graph.capture(v.value.handle) for v in self.model.trainable_variables]
-        return parts, handles
-
-
-_NO_GRADIENT = (
-    "The loss does not depend on any trainable variable. Compute it with TensorFlow from the "
-    "prediction (a metric such as accuracy has no gradient), and check `trainable`."
-)
 
 
 def _weights(weight: np.ndarray | None, n: int) -> np.ndarray:
@@ -423,22 +363,6 @@ def _weights(weight: np.ndarray | None, n: int) -> np.ndarray:
     if weights.shape != (n,):
         raise ValueError(f"sample_weight must have shape ({n},); got {weights.shape}.")
     return weights
-
-
-def _deltas(losses: Tensor, uses: Sequence[Use]) -> list[Tensor | None]:
-    """Return the derivative of the summed losses by what each use makes."""
-    floats = [[t for t in use.op.outputs if t.dtype.is_floating] for use in uses]
-    flat = tf.gradients(tf.reduce_sum(losses), [t for outputs in floats for t in outputs])
-    found = []
-    for use, outputs in zip(uses, floats, strict=True):
-        mine, flat = flat[: len(outputs)], flat[len(outputs) :]
-        delta = next((d for d in mine if d is not None), None)
-        if delta is not None:
-            delta = tf.convert_to_tensor(delta)
-            if len(use.op.outputs) == 1:
-                delta.set_shape(use.output.shape)
-        found.append(delta)
-    return found
 
 
 class _Bad:

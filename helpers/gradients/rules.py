@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import fields, replace
 from typing import TypeAlias
 
 from helpers.backend import tf
@@ -52,7 +53,14 @@ def factor(use: Use, delta: Tensor) -> Form:
         known = ", ".join(sorted(RULES))
         loop = " (write a loop of your own out, step by step)" * ("While" in use.op.type)
         raise use.unsupported(f"there is no rule for {use.op.type}{loop}, only for {known}")
-    return RULES[use.op.type](use, delta)
+    form = RULES[use.op.type](use, delta)
+    return replace(form, **{f.name: _lifted(getattr(form, f.name)) for f in fields(form)})
+
+
+def _lifted(tensor: Tensor) -> Tensor:
+    """Return half precision as single: squares and sums would overflow or vanish in half."""
+    half = tensor.dtype in (tf.float16, tf.bfloat16)
+    return tf.cast(tensor, tf.float32) if half else tensor
 
 
 @rule("MatMul")

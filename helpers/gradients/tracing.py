@@ -10,7 +10,15 @@ from helpers.backend import keras, tf
 from helpers.gradients.batches import Inputs, leaves, map_leaves
 from helpers.gradients.forms import Tensor
 
-__all__ = ["as_tensors", "checked_loss", "checked_model", "rows_key", "trace", "traced_losses"]
+__all__ = [
+    "as_tensors",
+    "checked_loss",
+    "checked_model",
+    "layers_of",
+    "rows_key",
+    "trace",
+    "traced_losses",
+]
 
 
 def checked_model(model: Any) -> keras.Model:
@@ -86,7 +94,7 @@ def _written_out(model: keras.Model) -> Iterator[None]:
 
     Both compute the same, in a graph that shows each use of a variable.
     """
-    recurrent = [m for m in _layers(model) if isinstance(m, keras.layers.RNN) and not m.unroll]
+    recurrent = [m for m in layers_of(model) if isinstance(m, keras.layers.RNN) and not m.unroll]
     eager = tf.config.functions_run_eagerly()
     for layer in recurrent:
         layer.unroll = True
@@ -99,7 +107,8 @@ def _written_out(model: keras.Model) -> Iterator[None]:
             layer.unroll = False
 
 
-def _layers(model: keras.Model) -> list[keras.Layer]:
+def layers_of(model: keras.Model) -> list[keras.Layer]:
+    """Return the model and all layers in it."""
     return [*model._flatten_layers(include_self=True, recursive=True)]
 
 
