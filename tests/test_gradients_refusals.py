@@ -82,6 +82,40 @@ def test_labels_broadcast_against_predictions_are_refused():
         mean.certify(x, y)
 
 
+def mean_over_all_labels(y, p):
+    return tf.reduce_mean((y - p) ** 2, axis=1)  # (n,) and (n, 1): every label meets every row
+
+
+def test_broadcast_labels_are_refused_also_where_half_of_them_have_the_mean_of_all():
+    x, _ = dense_rows(8)
+    y = np.array([0, 1, 0, 1, 1, 0, 0, 1.0])
+    engine = PerSampleGradients(linear(), mean_over_all_labels)
+    for function in (engine.norms, engine.certify):
+        with pytest.raises(ValueError, match="changes with the rows beside it"):
+            function(x, y)
+
+
+def test_a_first_row_that_fits_almost_perfectly_is_no_coupled_row():
+    x, y = (values.astype("float32") for values in dense_rows(64))
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(40, "tanh"), layers.Dense(1)])
+    y[0] = model(x)[0, 0]  # its error is rounding, another one in a batch of another size
+    assert PerSampleGradients(model, half_square).norms(x, y)[0] < 1e-4
+
+
+def test_a_batch_of_equal_labels_certifies_no_later_batch():
+    x, _ = dense_rows(8)
+    y = np.repeat([0.0, 1.0], 4)
+    engine = PerSampleGradients(linear(), mean_over_all_labels)
+    engine.certify(x[:4], y[:4])
+    np.testing.assert_allclose(
+        engine.norms(x[:4], y[:4]),
+        naive_norms(engine.model, mean_over_all_labels, x[:4], y[:4]),
+        rtol=1e-5,
+    )
+    with pytest.raises(ValueError, match="changes with the rows beside it"):
+        engine.norms(x[2:6], y[2:6])
+
+
 # --- refusals ----------------------------------------------------------------------------
 
 

@@ -11,8 +11,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-__all__ = ["COUPLED", "other_rows", "random_weights", "see_independent", "share_of_mismatch",
-           "tolerance_of"]  # fmt: skip
+from helpers.gradients.batches import Inputs, leaves
+
+__all__ = ["COUPLED", "labels_differ", "random_weights", "see_independent", "share_of_mismatch",
+           "smaller_batches", "tolerance_of"]  # fmt: skip
 
 COUPLED = (
     "The loss of a row changes with the rows beside it. Do the labels have shape (n,) "
@@ -37,17 +39,30 @@ def random_weights(n: int) -> np.ndarray:
     return np.random.default_rng(0).uniform(0.5, 1.5, n)
 
 
-def other_rows(n: int) -> np.ndarray:
-    """Return about half of the rows, from the last one backwards.
+def smaller_batches(n: int) -> list[np.ndarray]:
+    """Return about half of the rows, from the last one backwards, and the first row alone.
 
     In another number and order than before, so that rows that are coupled in pairs, with their
-    neighbours or with their place in the batch are found out, too.
+    neighbours or with their place in the batch are found out, too. And half of the labels may
+    have the mean of all of them, where 0 and 1 come equally often; one label has not.
 
     Example:
-        >>> other_rows(5)
-        array([4, 3])
+        >>> smaller_batches(5)
+        [array([4, 3]), array([0])]
     """
-    return np.arange(n - 1, (n - 1) // 2, -1)
+    return [np.arange(n - 1, (n - 1) // 2, -1), np.arange(1)]
+
+
+def labels_differ(y: Inputs) -> bool:
+    """Return whether rows have different labels, in each array of labels.
+
+    Where all are alike, one row's label may stand in for another's and nothing shows it.
+
+    Example:
+        >>> labels_differ(np.array([0, 0, 1])), labels_differ(np.zeros(3))
+        (True, False)
+    """
+    return all(np.any(a[1:] != a[:1]) for a in map(np.asarray, leaves(y, "y").values()))
 
 
 def see_independent(
@@ -60,11 +75,13 @@ def see_independent(
         n: number of rows; at least 2.
         tolerance: how far rounding alone may move a value.
     """
-    weights, some = random_weights(n), other_rows(n)
-    plain = values(np.arange(n), np.ones(n))
+    weights = random_weights(n)
+    plain, weighted = values(np.arange(n), np.ones(n)), values(np.arange(n), weights)
     try:
-        for rows, w in ((np.arange(n), weights), (some, np.ones(len(some)))):
-            share_of_mismatch(values(rows, w), w * plain[rows], tolerance, COUPLED)
+        share_of_mismatch(weighted, weights * plain, tolerance, COUPLED)
+        alone = [values(rows, np.ones(len(rows))) for rows in smaller_batches(n)]
+        among_all = plain[np.concatenate(smaller_batches(n))]
+        share_of_mismatch(np.concatenate(alone), among_all, tolerance, COUPLED)
     except ValueError:
         return False
     return True

@@ -18,10 +18,11 @@ from helpers.backend import keras
 from helpers.gradients.batches import Inputs, as_arrays, count_rows, take_rows
 from helpers.gradients.certificate import (
     COUPLED,
-    other_rows,
+    labels_differ,
     random_weights,
     see_independent,
     share_of_mismatch,
+    smaller_batches,
     tolerance_of,
 )
 from helpers.gradients.dense import closed_form
@@ -147,8 +148,8 @@ class PerSampleGradients:
     def certify(self, x: Inputs, y: Inputs) -> float:
         """Check on one batch that the rows are independent; return the largest mismatch.
 
-        Two checks. Some of the rows, taken alone and in another order, must have the losses that
-        they have among all rows: this fails when ``(n,)`` labels meet ``(n, 1)`` predictions, or
+        Two checks. Some of the rows, and one row, taken alone must have the losses that they have
+        among all rows: this fails when ``(n,)`` labels meet ``(n, 1)`` predictions, or
         when a layer averages over the batch. And when the losses are weighted by random numbers
         ``r_i`` before they are summed, every delta must come back as ``r_i * delta_i``: this
         fails when a row's loss reaches into another row, or when the batch axis is not first.
@@ -169,17 +170,19 @@ class PerSampleGradients:
         n = count_rows(y)
         if n < 2:
             raise ValueError("certify needs at least 2 rows, to see if they are coupled; got 1.")
-        weights, some = random_weights(n), other_rows(n)
+        weights = random_weights(n)
         losses, pairs = self._check(x, y, weights)
         tolerance = self._tolerance()
-        alone, _ = self._check(take_rows(x, some), take_rows(y, some), weights[some])
-        worst = share_of_mismatch(alone.numpy(), losses.numpy()[some], tolerance, COUPLED)
+        batches = [(take_rows(x, r), take_rows(y, r), weights[r]) for r in smaller_batches(n)]
+        alone = np.concatenate([self._check(*batch)[0].numpy() for batch in batches])
+        among_all = losses.numpy()[np.concatenate(smaller_batches(n))]
+        worst = share_of_mismatch(alone, among_all, tolerance, COUPLED)
         for where, (delta, weighted) in pairs.items():
             message = f"Samples are coupled, or the batch axis is not first, at {where}."
             rows = weights[:, None] * delta.numpy().reshape(n, -1).astype(np.float64)
             found = weighted.numpy().reshape(n, -1)
             worst = max(worst, share_of_mismatch(found, rows, tolerance, message))
-        self._certified.add(rows_key(self.model, x, y))
+        self._certify_for_good(rows_key(self.model, x, y), y)
         return worst
 
     def norms_over(
@@ -312,8 +315,13 @@ class PerSampleGradients:
                 # This says where.
                 self.certify(take_rows(x, slice(0, few)), take_rows(y, slice(0, few)))
                 raise ValueError(COUPLED)
-            self._certified.add(key)
+            self._certify_for_good(key, take_rows(y, slice(0, few)))
         return values(x, y, weights)
+
+    def _certify_for_good(self, key: Any, y: Inputs) -> None:
+        """Let later batches go unchecked, unless labels that are all alike could hide a fault."""
+        if labels_differ(y):
+            self._certified.add(key)
 
     def _function(
         self, name: str, key: Any, function: Callable, x: Inputs, y: Inputs, *more: Any
