@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from gradient_models import (
+    ITEMS,
     click_mlp,
     click_rows,
     cross_entropy,
@@ -373,3 +374,10 @@ def test_dense_gradient_norms_refuse_flat_or_unequal_arrays():
         dense_gradient_norms(np.ones((4, 2)), np.ones(4))
     with pytest.raises(ValueError, match="same rows; got 4 and 3"):
         dense_gradient_norms(np.ones((4, 2)), np.ones((3, 1)))
+
+
+def test_an_id_outside_of_its_table_is_refused():
+    x, y = click_rows(4)
+    x["item"][2] = ITEMS + 5
+    with pytest.raises(ValueError, match=r"rows cannot be computed: .*17 is not in \[0, 12\)"):
+        PerSampleGradients(click_mlp(), cross_entropy).norms(x, y)

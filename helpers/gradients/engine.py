@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from helpers.backend import keras
+from helpers.backend import keras, tf
 from helpers.gradients.batches import Inputs, as_arrays, count_rows, take_rows
 from helpers.gradients.certificate import (
     COUPLED,
@@ -174,7 +174,10 @@ class PerSampleGradients:
         losses, pairs = self._check(x, y, weights)
         tolerance = self._tolerance()
         batches = [(take_rows(x, r), take_rows(y, r), weights[r]) for r in smaller_batches(n)]
-        alone = np.concatenate([self._check(*batch)[0].numpy() for batch in batches])
+        try:
+            alone = np.concatenate([self._check(*batch)[0].numpy() for batch in batches])
+        except tf.errors.InvalidArgumentError:  # such as rows that are taken in pairs
+            raise ValueError(f"{COUPLED} A batch of another size fails.") from None
         among_all = losses.numpy()[np.concatenate(smaller_batches(n))]
         worst = share_of_mismatch(alone, among_all, tolerance, COUPLED)
         for where, (delta, weighted) in pairs.items():
@@ -299,7 +302,11 @@ class PerSampleGradients:
         traced = self._function(name, key, function, x, y, weights, *more)
 
         def values(x: Inputs, y: Inputs, weights: np.ndarray) -> np.ndarray:
-            found = traced(*as_tensors([x, y, weights, *more])).numpy().astype(np.float64)
+            try:
+                found = traced(*as_tensors([x, y, weights, *more])).numpy().astype(np.float64)
+            except tf.errors.InvalidArgumentError as error:
+                said = " ".join(error.message.split())  # of shapes or ids; no row stands in it
+                raise ValueError(f"The rows cannot be computed: {said:.300}") from None
             if len(found) != len(weights):
                 rows = f"{len(weights)} rows gave {len(found)}"
                 raise ValueError(f"The loss must return one value a row; {rows}.")
