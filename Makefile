@@ -8,6 +8,8 @@ CANDIDATES = $(if $(PYTHON),"$(PYTHON)",$(VERSIONS:%=python%) python3 python)
 
 PY = .venv/bin/python
 READY = .venv/ready
+PEERS = .venv-peers
+PEERS_READY = $(PEERS)/ready
 NOTEBOOKS = $(wildcard notebooks/*.ipynb)
 # A stored notebook holds no progress bars, so nbval's kernels must draw none (before 1e9 seconds).
 NBVAL = TQDM_DELAY=1e9 $(PY) -m pytest --nbval --nbval-current-env --nbval-cell-timeout 300
@@ -16,11 +18,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 unexport MPLBACKEND # a backend chosen by a shell would keep figures out of the notebooks
 
 .DEFAULT_GOAL = help
-.PHONY: help run test test-all check lab bench study refresh lock clean
+.PHONY: help run test test-all check lab bench bench-peers study refresh lock clean
 
 help: ## print this list
 	@echo 'make TARGET [ARGS="..."] [PYTHON=python3.12]'
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F '|' '{printf "%-10s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F '|' '{printf "%-11s %s\n", $$1, $$2}'
 
 run: $(READY) ## execute the walk on data and write a report; ARGS="--source sample"
 	@$(PY) -m helpers run $(ARGS)
@@ -43,6 +45,9 @@ lab: $(READY) ## open the workbook in JupyterLab
 bench: $(READY) ## print times and memory on this machine
 	@set -e; for script in bench/bench_*.py; do $(PY) "$$script" $(ARGS); done
 
+bench-peers: $(READY) $(PEERS_READY) ## compare with JAX, Opacus, BackPACK and TF-Privacy
+	@$(PY) bench/peers/bench_peers.py $(ARGS)
+
 study: $(READY) ## the study of notebook 05 at full size
 	@$(PY) bench/study.py $(ARGS)
 
@@ -60,7 +65,7 @@ lock: $(READY) ## renew constraints.txt with the newest versions that pyproject.
 	@mv .venv/constraints.txt constraints.txt
 
 clean: ## remove .venv, caches and build files; runs/ stays
-	@rm -rf .venv .cache .hypothesis .pytest_cache .ruff_cache build dist *.egg-info
+	@rm -rf .venv $(PEERS) .cache .hypothesis .pytest_cache .ruff_cache build dist *.egg-info
 	@find helpers tests bench notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) \
 	  -prune -exec rm -rf {} + 2>/dev/null || true
 
@@ -75,6 +80,16 @@ $(READY): $(PY) pyproject.toml constraints.txt
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PY) -m ensurepip # interrupted before it had pip
 	@$(PY) -m pip install -c constraints.txt -e ".[test]"
 	@pwd -P > $@
+
+# TF-Privacy needs an old TensorFlow, which installs on Python 3.11 only: it has a second environment.
+$(PEERS_READY): bench/peers/requirements.txt bench/peers/requirements-legacy.txt | $(READY)
+	@rm -rf $(PEERS)
+	@$(PY) -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip install -r bench/peers/requirements.txt
+	@$(PY) -m venv $(PEERS)/legacy
+	@$(PEERS)/legacy/bin/python -m pip install -r bench/peers/requirements-legacy.txt || \
+	  { rm -rf $(PEERS)/legacy; echo 'bench-peers: TF-Privacy cannot be installed here and is left out.' >&2; }
+	@touch $@
 
 # Takes the first candidate that can make an environment, else says in one sentence why not.
 $(PY):

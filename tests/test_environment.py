@@ -142,6 +142,7 @@ def test_every_package_that_the_code_imports_is_a_declared_requirement():
 def imported_packages() -> set[str]:
     """Return the top names of everything imported that is neither Python's nor ours."""
     files = [path for folder in ("helpers", "tests", "bench") for path in files_in(folder)]
+    files = [path for path in files if path.parent.name != "peers"]  # an environment of its own
     ours = {path.stem for path in files} | {"helpers", "bench", "tests"}
     found = set()
     for path in files:
@@ -384,6 +385,7 @@ def test_make_makes_a_new_environment_when_its_python_is_gone(clone: Folder):
         ("run", "helpers run", 1),
         ("lab", "jupyterlab", 1),
         ("bench", "bench_a", 1),
+        ("bench-peers", "venv .venv-peers", 1),
         ("study", "bench/study.py", 1),
         ("refresh", "helpers.notebooks refresh", 1),
         ("lock", "pip install", 1),
@@ -391,8 +393,9 @@ def test_make_makes_a_new_environment_when_its_python_is_gone(clone: Folder):
 )
 def test_no_target_hides_a_failure(target: str, failing: str, calls: int, clone: Folder):
     clone.python("python3", "3.12")
-    for name in ("notebooks/01_a_b.ipynb", "bench/bench_a.py", "bench/bench_b.py"):
-        (clone.path / name).parent.mkdir(exist_ok=True)
+    peers = ("bench/peers/requirements.txt", "bench/peers/requirements-legacy.txt")
+    for name in ("notebooks/01_a_b.ipynb", "bench/bench_a.py", "bench/bench_b.py", *peers):
+        (clone.path / name).parent.mkdir(exist_ok=True, parents=True)
         (clone.path / name).touch()
     clone.make("run")
     clone.calls()
