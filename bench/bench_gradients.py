@@ -105,7 +105,7 @@ class Subject:
         self.model = case.build()
         self.variables = [v.value for v in self.model.trainable_variables]
         self.engine = PerSampleGradients(self.model, cross_entropy_loss)
-        self.direction = [np.ones(v.shape, "float32") for v in self.variables]
+        self.direction = [tf.ones(v.shape) for v in self.variables]
         self.last = PerSampleGradients(_frozen_copy(case, self.model), cross_entropy_loss)
         self.trained = _copy(case, self.model)
         self.trained.compile("sgd", loss=_mean_loss)

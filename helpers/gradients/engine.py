@@ -113,7 +113,7 @@ class PerSampleGradients:
         self,
         x: Inputs,
         y: Inputs,
-        direction: Sequence[np.ndarray],
+        direction: Sequence[np.ndarray | Tensor],
         *,
         sample_weight: np.ndarray | None = None,
     ) -> np.ndarray:
@@ -123,7 +123,8 @@ class PerSampleGradients:
             x: inputs, shape ``(n, ...)``, or a dict, list or tuple of such arrays.
             y: labels, in the same way.
             direction: one array a trainable variable, of the same shapes and order as
-                ``model.trainable_variables``. For example the gradient on other rows.
+                ``model.trainable_variables``. For example the gradient on other rows. Tensors
+                are not copied.
             sample_weight: as ``norms``.
 
         Returns:
@@ -135,14 +136,15 @@ class PerSampleGradients:
         """
         x, y = self._prepared(x, y)
         variables = self.model.trainable_variables
-        direction = [np.asarray(v) for v in direction]
+        # Tensors pass as they are: a copy of a large table would cost more than the dot products.
+        direction = [tf.convert_to_tensor(v) for v in direction]
         wanted = [tuple(v.shape) for v in variables]
-        if (found := [v.shape for v in direction]) != wanted:
+        if (found := [tuple(v.shape) for v in direction]) != wanted:
             raise ValueError(
                 "The direction must have the shapes of model.trainable_variables, "
                 f"{wanted}; got {found}."
             )
-        direction = [v.astype(w.dtype) for v, w in zip(direction, variables, strict=True)]
+        direction = [tf.cast(v, w.dtype) for v, w in zip(direction, variables, strict=True)]
         return self._run("dots", self._flow.dots, x, y, sample_weight, direction)
 
     def certify(self, x: Inputs, y: Inputs) -> float:
