@@ -379,5 +379,5 @@ def test_dense_gradient_norms_refuse_flat_or_unequal_arrays():
 def test_an_id_outside_of_its_table_is_refused():
     x, y = click_rows(4)
     x["item"][2] = ITEMS + 5
-    with pytest.raises(ValueError, match=r"rows cannot be computed: .*17 is not in \[0, 12\)"):
+    with pytest.raises(ValueError, match=r"computed at mlp.*items.*: .*17 is not in \[0, 12\)"):
         PerSampleGradients(click_mlp(), cross_entropy).norms(x, y)

@@ -6,6 +6,7 @@ first of them, and applied to one batch or to any number of rows.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -307,8 +308,11 @@ class PerSampleGradients:
             try:
                 found = traced(*as_tensors([x, y, weights, *more])).numpy().astype(np.float64)
             except tf.errors.InvalidArgumentError as error:
-                said = " ".join(error.message.split())  # of shapes or ids; no row stands in it
-                raise ValueError(f"The rows cannot be computed: {said:.300}") from None
+                # TensorFlow says where, then shows Python's stack, and ends with the reason.
+                said = error.message.split("[[{{node")[0].strip().splitlines()[-1].strip()
+                node = re.search(r"Detected at node (\S+)", error.message)
+                where = f" at {node[1]}" if node else ""
+                raise ValueError(f"The rows cannot be computed{where}: {said:.300}.") from None
             if len(found) != len(weights):
                 rows = f"{len(weights)} rows gave {len(found)}"
                 raise ValueError(f"The loss must return one value a row; {rows}.")
