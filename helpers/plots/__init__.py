@@ -10,6 +10,7 @@ from helpers.plots.data import (
     plot_roles,
     plot_visible_events,
 )
+from helpers.plots.gradients import plot_cost, plot_pairs, plot_time_parts
 from helpers.plots.losses import plot_descent, plot_fitted_lines, plot_loss_shapes
 from helpers.plots.metrics import (
     plot_before_after,
@@ -33,12 +34,14 @@ __all__ = [
     "plot_agreement",
     "plot_before_after",
     "plot_column_auc",
+    "plot_cost",
     "plot_descent",
     "plot_fitted_lines",
     "plot_history",
     "plot_keep_curve",
     "plot_ladder",
     "plot_loss_shapes",
+    "plot_pairs",
     "plot_positive_share",
     "plot_precision_recall",
     "plot_reliability",
@@ -48,6 +51,7 @@ __all__ = [
     "plot_score_share",
     "plot_study",
     "plot_surprise_leverage",
+    "plot_time_parts",
     "plot_visible_events",
     "use_style",
 ]
