@@ -13,7 +13,7 @@ SHARES = pd.DataFrame(
     {"products": [0.02, 0.3], "others": [0.08, 0.5], "rest": [0.9, 0.2]},
     index=["the loop", "the batch"],
 )
-PAIRS = pd.DataFrame([[4.0, -1.0], [-1.0, 0.25]], [1, 2], [1, 2])
+PAIRS = pd.DataFrame([[4.0, -1.0], [-1.0, -0.04]], [1, 2], [1, 2])
 COST = pd.DataFrame(
     {"rows": [32, 4096], "step_ms": [1.0, 20.0], "norms_ms": [2.0, 16.0], "ratio": [2.0, 0.8]}
 )
@@ -53,7 +53,7 @@ def test_pairs_are_written_and_coloured_around_zero():
     ax = plot_pairs(PAIRS)
     np.testing.assert_array_equal(ax.images[0].get_array(), PAIRS)
     assert ax.images[0].get_clim() == (-4, 4)
-    assert [t.get_text() for t in ax.texts] == ["4.0", "-1.0", "-1.0", "0.2"]
+    assert [t.get_text() for t in ax.texts] == ["4.0", "-1.0", "-1.0", "0.0"]
     assert plot_pairs(0 * PAIRS).images[0].get_clim() == (-1, 1)
 
 

@@ -71,8 +71,8 @@ def plot_pairs(table: pd.DataFrame, *, ax: Axes | None = None, title: str = "") 
     ax.set_xticks(range(table.shape[1]), table.columns)
     ax.set_yticks(range(table.shape[0]), table.index)
     for row, column in np.ndindex(table.shape):
-        value = table.iloc[row, column]
-        color = "black" if value > 0 else "white"
+        value = round(table.iloc[row, column], 1) + 0.0  # no "-0.0"
+        color = "black" if value >= 0 else "white"
         ax.text(column, row, f"{value:.1f}", ha="center", va="center", color=color, fontsize=9)
     ax.set(title=title, xlabel="position t", ylabel="position s")
     return ax
