@@ -498,6 +498,7 @@ def test_a_row_that_fits_two_rules_is_counted_once():
             {"position": ["1.5", "0", "1", "2.0"]},
             {"position is not a whole number": 1, "position is below 1": 1},
         ),
+        ({"position": ["9" * 30, "1", None]}, {"position is too large to be exact": 1}),
         ({"quantity": ["-1", "1"]}, {"quantity is below 0": 1}),
         ({"label": ["2", "1"], "event_type": ["impression"] * 2}, {"label is not 0 or 1": 1}),
         ({"query": ["", None]}, {}),

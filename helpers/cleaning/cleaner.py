@@ -205,6 +205,9 @@ class Cleaner:
             reason = f"{name} is not one of {', '.join(source.allowed)}"
             wrong = present & ~cast.isin(source.allowed).to_numpy()
             yield Fault((rank, 2), reason, "value"), wrong
+        if column.type == "integer":
+            wrong = (cast.abs() >= INEXACT).to_numpy()
+            yield Fault((rank, 2), f"{name} is too large to be exact", "maximum"), wrong
         if column.minimum is not None:
             reason = f"{name} is below {column.minimum}"
             yield Fault((rank, 3), reason, "minimum"), (cast < column.minimum).to_numpy()
