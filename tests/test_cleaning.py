@@ -426,6 +426,15 @@ def test_a_time_more_than_a_day_after_now_is_bad():
     assert counts == {"event_time is in the future": 1}
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Madrid", "America/New_York"])
+def test_the_day_from_which_clocks_count_is_no_time(zone):
+    """It is what a program writes for a time of zero, in its own zone or in UTC."""
+    times = ["1970-01-01 00:00:00", "1970-01-01T00:00:00Z", "1970-01-03", "2025-01-01"]
+    clean, counts = cleaned(log(event_time=times), part(time_zone=zone))
+    assert len(clean) == 2
+    assert counts == {"event_time is 1970-01-01, no time": 2}
+
+
 # What is left out
 
 

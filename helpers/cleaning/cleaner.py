@@ -25,6 +25,8 @@ _EARLY_ROWS = 200_000
 _EARLY_SHARE = 0.99
 _LABELS = {"false": "0", "true": "1"}
 _TOLERANCE = pd.Timedelta(days=1)  # clocks differ, and zones are mistaken
+_ZERO = pd.Timestamp("1970-01-01", tz="UTC")  # what a program writes that knows no time
+_ZONES = pd.Timedelta(hours=14)  # so far are the clocks of the world from UTC
 
 
 class Cleaner:
@@ -212,6 +214,8 @@ class Cleaner:
             reason = f"{name} is below {column.minimum}"
             yield Fault((rank, 3), reason, "minimum"), (cast < column.minimum).to_numpy()
         if column.type == "time":
+            nought = (cast - _ZERO).abs() <= _ZONES
+            yield Fault((rank, 3), f"{name} is {_ZERO:%Y-%m-%d}, no time", "zero"), nought
             late = (cast > self._latest).to_numpy()
             yield Fault((rank, 4), f"{name} is in the future", "future"), late
 
