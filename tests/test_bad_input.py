@@ -569,6 +569,13 @@ REFUSED: dict[str, tuple[Break, list[str]]] = {
         schema("task:\n  split: {train_from: 2026-01-01}\n"),
         ["user_behavior", "no exposure lies in", "2025-01-01 to 2025-01-20", "other dates"],
     ),
+    "labels, and products to be drawn": (
+        both(
+            schema(f"task:\n  negatives: {{per_positive: 2}}\n  split: {SPLIT}\n"),
+            columns(lambda row: row.update(label="1", event_type="impression")),
+        ),
+        [LOG, "by its label", "remove negatives from the task"],
+    ),
     "a window longer than the log": (
         schema(f"task:\n  label: {{within: 60D}}\n  split: {SPLIT}\n"),
         ["user_behavior", "role", "no exposure", "other dates"],

@@ -208,6 +208,16 @@ def test_ids_that_lost_digits_are_refused_unless_the_row_is_left_out():
     assert clean.user_id.tolist() == ["1"]
 
 
+@pytest.mark.parametrize("short", ["1.23E+17", "1,23457E+11", "4E+15"])
+def test_ids_that_a_spreadsheet_shortened_are_refused(short):
+    rows = log(2).assign(user_id=[short, "1"], ok=["no", "yes"])
+    assert 'log.csv: "user_id" holds names as numbers in the short form 1.2E+17' in refusal(rows)
+    clean, _ = cleaned(rows, part(leave_out=(Rule("ok", "one_of", ("no",)),)))
+    assert clean.user_id.tolist() == ["1"]
+    codes = ["84E05", "E+17", "SIZE+1"]
+    assert cleaned(log(item_id=codes))[0].item_id.tolist() == codes
+
+
 def test_values_are_translated_before_they_are_checked():
     rows = log(event_type=[" view ", "click", "buy", None]).astype("str")
     stated = part(values={"event_type": {"view": "impression", "buy": "purchase"}})

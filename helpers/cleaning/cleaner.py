@@ -24,6 +24,7 @@ __all__ = ["Cleaner"]
 _EARLY_ROWS = 200_000
 _EARLY_SHARE = 0.99
 _LABELS = {"false": "0", "true": "1"}
+_SHORTENED = r"^[0-9](?:[.,][0-9]+)?E\+[0-9]{2,}$"
 _TOLERANCE = pd.Timedelta(days=1)  # clocks differ, and zones are mistaken
 _ZERO = pd.Timestamp("1970-01-01", tz="UTC")  # what a program writes that knows no time
 _ZONES = pd.Timedelta(hours=14)  # so far are the clocks of the world from UTC
@@ -239,13 +240,20 @@ class Cleaner:
 
 
 def _refuse_inexact(stored: Stored, live: np.ndarray, source: Source, where: str) -> None:
-    if not stored.is_float:
+    """Refuse names that lost digits: several of them may have become one."""
+    if stored.is_float:
+        numbers = np.abs(stored.values.to_numpy(dtype="float64", na_value=np.nan))
+        how, lost = "with a decimal point, too long to be exact", numbers >= INEXACT
+    elif source.column.type == "id" and pc.any(pc.match_substring(stored.text, "E+")).as_py():
+        how = "in the short form 1.2E+17 of spreadsheets, which lacks their last digits"
+        short = pc.match_substring_regex(stored.text, _SHORTENED).fill_null(False)
+        lost = short.to_numpy(zero_copy_only=False)
+    else:
         return
-    numbers = np.abs(stored.values.to_numpy(dtype="float64", na_value=np.nan))
-    if (numbers[live] >= INEXACT).any():
+    if lost[live].any():
         raise DataError(
-            f'{where}: "{source.stored[0]}" holds names as numbers with a decimal point, too long '
-            "to be exact; write them as text or whole numbers."
+            f'{where}: "{source.stored[0]}" holds names as numbers {how}; write them as text or '
+            "whole numbers."
         )
 
 
