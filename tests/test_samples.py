@@ -340,11 +340,11 @@ def broken(change: object) -> Tables:
         ),
         (
             lambda log: log[log.event_time < "2025-01-08"],
-            r"the exposures cover 7 days, but .* need at least 8; take a longer period",
+            r"the exposures cover 7 days, 2025-01-01 to 2025-01-07, but .* need at least 8; take a longer period",
         ),
         (
             task(train_from="2026-01-01"),
-            r"the exposures cover 0 days",
+            r"no exposure lies in the period from train_from to end .* 2025-01-01 to 2025-01-",
         ),
         (
             task(valid_from="2025-01-16"),
