@@ -103,10 +103,13 @@ class Samples:
         return self.table[name].to_numpy()[rows]
 
     def lists(self, rows: np.ndarray) -> np.ndarray:
-        """Return whole numbers that tell the lists apart; without lists, one a user and day."""
+        """Return whole numbers that tell the lists apart; without lists, one a user and day.
+
+        A list is of one user: a name that several users have is one list of each.
+        """
         part = self.table.iloc[rows]
         if "list_id" in part and part.list_id.notna().all():
-            return pd.factorize(part.list_id)[0]
+            return part.groupby(["user_id", "list_id"], sort=False).ngroup().to_numpy()
         return part.groupby(["user_id", "cutoff"], sort=False).ngroup().to_numpy()
 
     def summary(self) -> pd.DataFrame:
