@@ -229,7 +229,7 @@ def joins(connection: duckdb.DuckDBPyConnection, files: dict[str, Path], where: 
             raise DataError(
                 f"{where}: no {column} of user_behavior is in {table}: the one is written like "
                 f"{_shape(connection, log, column)}, the other like "
-                f"{_shape(connection, other, column)} (9 stands for a digit, a for a letter). "
+                f"{_shape(connection, other, column)} (9 stands for a digit, a and A for letters). "
                 "Write both in the same way."
             )
         if share:
@@ -243,7 +243,8 @@ def joins(connection: duckdb.DuckDBPyConnection, files: dict[str, Path], where: 
 def _shape(connection: duckdb.DuckDBPyConnection, rows: str, column: str) -> str:
     """Return how an id is written, without the id: it may name a person."""
     value = connection.execute(f"SELECT {column} FROM {rows} LIMIT 1").fetchone()[0]
-    shape = re.sub(r"[^\W\d_]", "a", re.sub(r"\d", "9", value))
+    shape = re.sub(r"[^\W\d_]", lambda m: "A" if m[0].isupper() else "a", value)
+    shape = re.sub(r"\d", "9", shape)
     return f'"{shape[:40]}"'
 
 

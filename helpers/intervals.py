@@ -17,7 +17,12 @@ from scipy.stats import norm, t
 from helpers.calibration import check_rows
 from helpers.ranking import group_codes, list_metrics, user_metrics
 
-__all__ = ["METRICS", "Interval", "bootstrap_by_user", "paired_difference"]
+__all__ = ["METRICS", "Interval", "NoInterval", "bootstrap_by_user", "paired_difference"]
+
+
+class NoInterval(ValueError):
+    """The data are fine, but too few users are such that the metric has a value."""
+
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -208,7 +213,7 @@ def _interval(
     draws = centre + _stretch(seeds, level) * from_seeds
     draws = draws[np.isfinite(draws)]
     if len(draws) < (1 - _MAX_UNDEFINED) * repeats:
-        raise ValueError(
+        raise NoInterval(
             f"the metric has no value in {repeats - len(draws)} of {repeats} draws of users: "
             "too few users have both a positive and a negative row for an interval."
         )

@@ -103,10 +103,13 @@ class Samples:
         return self.table[name].to_numpy()[rows]
 
     def lists(self, rows: np.ndarray) -> np.ndarray:
-        """Return whole numbers that tell the lists apart; without lists, one a user and day."""
+        """Return whole numbers that tell the lists apart; without lists, one a user and day.
+
+        A list is of one user: a name that several users have is one list of each.
+        """
         part = self.table.iloc[rows]
         if "list_id" in part and part.list_id.notna().all():
-            return pd.factorize(part.list_id)[0]
+            return part.groupby(["user_id", "list_id"], sort=False).ngroup().to_numpy()
         return part.groupby(["user_id", "cutoff"], sort=False).ngroup().to_numpy()
 
     def summary(self) -> pd.DataFrame:
@@ -264,14 +267,22 @@ def _roles(exposures: pd.DataFrame, task: Task, end: int) -> tuple[np.ndarray, p
     start = day_number(task.train_from, -(2**62))
     cutoff = exposures.cutoff_day.to_numpy()
     used = (cutoff >= start) & (cutoff < end)
+    if not used.any():
+        raise DataError(
+            f"user_behavior: no exposure lies in the period from train_from to end of schema.yaml; "
+            f"they are of {_date(cutoff.min())} to {_date(cutoff.max())}, so state other dates."
+        )
     borders = _borders(cutoff[used], task)
     role = np.array(ROLES, dtype=object)[np.searchsorted(borders, cutoff, side="right")]
     crossing = used & crosses(exposures, cutoff, np.append(borders, end), task)
     role[~used | crossing] = ""
     lost = [("outside the period that is used", ~used), ("label window crosses a role", crossing)]
+    kind, logged = "impression", np.ones(len(exposures), dtype=bool)
+    if task.negatives:  # drawn products are no rows of the log
+        kind, logged = "success", exposures.label.to_numpy() == 1
     counts = [
-        {"table": "user_behavior", "reason": f"impression: {reason}", "rows": int(rows.sum())}
-        for reason, rows in lost
+        {"table": "user_behavior", "reason": f"{kind}: {reason}", "rows": int(rows.sum())}
+        for reason, rows in ((reason, rows & logged) for reason, rows in lost)
         if rows.any()
     ]
     return role, pd.DataFrame(counts, columns=["table", "reason", "rows"])
@@ -281,8 +292,9 @@ def _borders(cutoff: Ints, task: Task) -> np.ndarray:
     """Return the first days of attribution, valid and test."""
     periods = np.unique(cutoff)
     if len(periods) < MIN_PERIODS:
+        when = f", {_date(periods[0])} to {_date(periods[-1])}"
         raise DataError(
-            f"user_behavior: the exposures cover {len(periods)} {task.cutoff}s, but train, "
+            f"user_behavior: the exposures cover {len(periods)} {task.cutoff}s{when}, but train, "
             f"attribution, valid and test need at least {MIN_PERIODS}; take a longer period"
             f"{', or state cutoff: day' if task.cutoff == 'week' else ''}."
         )

@@ -161,6 +161,12 @@ def _stage_table(
         return
     assembly = Assembly(connection, canonical_tables()[name], files)
     facts["labelled"] |= "label" in assembly.columns()
+    if facts["labelled"] and mapping.task.negatives:
+        raise DataError(
+            f"{read[0].name}: each row says by its label what became of a product that was shown, "
+            "so nothing is to be drawn; remove negatives from the task of schema.yaml, or map no "
+            "column to label and leave out the rows without a success."
+        )
     counts = [c for r in read for c in r.dropped.to_dict("records")]
     counts += _drop_repeats(assembly, name, mapping, read)
     kept = assembly.write(

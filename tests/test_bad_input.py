@@ -525,13 +525,16 @@ REFUSED: dict[str, tuple[Break, list[str]]] = {
             lambda t: t.replace("\na,", "\nA,").replace("\nb,", "\nB,").replace("\nc,", "\nC,"),
             PRODUCTS,
         ),
-        ["mine", "no item_id of user_behavior is in product_features", "in the same way"],
+        ["mine", "no item_id of user_behavior is in product_features", 'like "a"', 'like "A"'],
     ),
     "no user joins": (
         replace("canary-", "Canary/", name="users.csv"),
         ["mine", "no user_id of user_behavior is in users", "in the same way"],
     ),
-    "one row": (put(written([HEADER, ROWS[0]])), ["user_behavior", "1 days", "at least", "longer"]),
+    "one row": (
+        put(written([HEADER, ROWS[0]])),
+        ["user_behavior", "1 days, 2025-01-01 to 2025-01-01,", "at least", "longer"],
+    ),
     "one user": (
         put(written([HEADER, *(r for r in ROWS if r[0] == USERS[0])])),
         ["user_behavior", "one user", "take more"],
@@ -564,7 +567,14 @@ REFUSED: dict[str, tuple[Break, list[str]]] = {
     ),
     "a period outside of the log": (
         schema("task:\n  split: {train_from: 2026-01-01}\n"),
-        ["user_behavior", "0 days", "at least", "longer"],
+        ["user_behavior", "no exposure lies in", "2025-01-01 to 2025-01-20", "other dates"],
+    ),
+    "labels, and products to be drawn": (
+        both(
+            schema(f"task:\n  negatives: {{per_positive: 2}}\n  split: {SPLIT}\n"),
+            columns(lambda row: row.update(label="1", event_type="impression")),
+        ),
+        [LOG, "by its label", "remove negatives from the task"],
     ),
     "a window longer than the log": (
         schema(f"task:\n  label: {{within: 60D}}\n  split: {SPLIT}\n"),

@@ -208,6 +208,16 @@ def test_ids_that_lost_digits_are_refused_unless_the_row_is_left_out():
     assert clean.user_id.tolist() == ["1"]
 
 
+@pytest.mark.parametrize("short", ["1.23E+17", "1,23457E+11", "4E+15"])
+def test_ids_that_a_spreadsheet_shortened_are_refused(short):
+    rows = log(2).assign(user_id=[short, "1"], ok=["no", "yes"])
+    assert 'log.csv: "user_id" holds names as numbers in the short form 1.2E+17' in refusal(rows)
+    clean, _ = cleaned(rows, part(leave_out=(Rule("ok", "one_of", ("no",)),)))
+    assert clean.user_id.tolist() == ["1"]
+    codes = ["84E05", "E+17", "SIZE+1"]
+    assert cleaned(log(item_id=codes))[0].item_id.tolist() == codes
+
+
 def test_values_are_translated_before_they_are_checked():
     rows = log(event_type=[" view ", "click", "buy", None]).astype("str")
     stated = part(values={"event_type": {"view": "impression", "buy": "purchase"}})
@@ -426,6 +436,15 @@ def test_a_time_more_than_a_day_after_now_is_bad():
     assert counts == {"event_time is in the future": 1}
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Madrid", "America/New_York"])
+def test_the_day_from_which_clocks_count_is_no_time(zone):
+    """It is what a program writes for a time of zero, in its own zone or in UTC."""
+    times = ["1970-01-01 00:00:00", "1970-01-01T00:00:00Z", "1970-01-03", "2025-01-01"]
+    clean, counts = cleaned(log(event_time=times), part(time_zone=zone))
+    assert len(clean) == 2
+    assert counts == {"event_time is 1970-01-01, no time": 2}
+
+
 # What is left out
 
 
@@ -498,6 +517,7 @@ def test_a_row_that_fits_two_rules_is_counted_once():
             {"position": ["1.5", "0", "1", "2.0"]},
             {"position is not a whole number": 1, "position is below 1": 1},
         ),
+        ({"position": ["9" * 30, "1", None]}, {"position is too large to be exact": 1}),
         ({"quantity": ["-1", "1"]}, {"quantity is below 0": 1}),
         ({"label": ["2", "1"], "event_type": ["impression"] * 2}, {"label is not 0 or 1": 1}),
         ({"query": ["", None]}, {}),

@@ -228,7 +228,12 @@ def test_chinese_headers(tmp_path, log, encoding):
 
 
 @pytest.mark.parametrize(
-    ("label", "success"), [("clicked", "click"), ("is_click", "click"), ("converted", "purchase")]
+    ("label", "success"),
+    [
+        *(("clicked", "click"), ("is_click", "click"), ("converted", "purchase")),
+        *(("¿Clic?", "click"), ("hizo_clic", "click"), ("¿Compró?", "purchase")),
+        ("Acheté", "purchase"),
+    ],
 )
 def test_a_log_with_a_label_in_each_row(tmp_path, log, label, success):
     frame = log.rename(columns={"item": "ad"})[["user", "ad", "time"]]
@@ -441,6 +446,15 @@ def test_an_encoding_is_found_that_reads_the_text_back(encoding):
     written = text.get(encoding, "código,descripción\nPiña,Café\n") * 20
     found, _ = guess_encoding(written.encode(encoding))
     assert written.encode(encoding).decode(found) == written
+
+
+def test_a_column_of_0_and_1_that_nobody_knows_is_asked_about(tmp_path, log):
+    shown = log[["user", "item", "time", "price"]]
+    put(tmp_path, "filas.csv", shown.assign(resultado=(log["draw"] < 0.04).astype(int)))
+    [line] = [x for x in draft_schema(tmp_path).splitlines() if "event_type: purchase" in x]
+    assert "please check: if resultado says 0 or 1 of what was shown, it is the label" in line
+    put(tmp_path, "filas.csv", shown)
+    assert "the label" not in draft_schema(tmp_path)
 
 
 def test_an_id_of_a_user_that_is_written_out_as_null_is_left_out(tmp_path, log):

@@ -466,6 +466,18 @@ def test_samples_of_the_bundled_log_have_all_roles_and_say_how_they_were_drawn(s
         assert samples.logit_offset == 0.0
 
 
+def test_of_the_samples_that_cross_a_border_only_the_rows_of_the_log_are_counted_as_lost():
+    """The end is a Wednesday, so the window of that week's samples goes beyond it."""
+    mondays = {"attribution_from": "2025-04-28", "valid_from": "2025-05-05"}
+    stated = {**mondays, "test_from": "2025-05-12", "end": "2025-05-21"}
+    samples = make_samples(taken_in_sample(cutoff="week", **stated))
+    stated["end"] = "2025-05-26"
+    longer = make_samples(taken_in_sample(cutoff="week", **stated)).table
+    last = longer[longer.cutoff == pd.Timestamp("2025-05-19")]
+    lost = samples.dropped.set_index("reason").rows
+    assert lost["success: label window crosses a role"] == last.label.sum() < len(last)
+
+
 def test_the_correction_gives_back_the_share_of_all_products_on_sale():
     """A constant model of the sample, corrected, is right about all that was on sale."""
     task, log = successes_only(negatives=3), big_log()

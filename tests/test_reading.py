@@ -370,9 +370,16 @@ def test_another_encoding_names_the_line_and_what_fits(tmp_path, text, encoding,
         written(tmp_path, content.encode(encoding), NAME + packed, delimiter="\t")
 
 
-@pytest.mark.parametrize("text", ["Müsli", "é"])
+@pytest.mark.parametrize(
+    "text", ["Müsli", "é", "SET £1 GIFT", "5 £", "Nº sesión;¿Clic?", "1ª calidad", "50 µm"]
+)
 def test_latin_1_is_named_beside_its_twin(text):
     assert plausible_encodings(text.encode("latin-1"))[:2] == ["cp1252", "latin-1"]
+
+
+def test_the_pound_and_the_question_mark_of_the_west_are_no_letters_of_the_east():
+    """In cp1250 their bytes are a letter each, which stands in front of other letters."""
+    assert plausible_encodings("Łańcuch, Żółw, łóżko".encode("cp1250")) == ["cp1250"]
 
 
 def test_bytes_that_fit_nothing_leave_the_file_to_be_saved_again(tmp_path):

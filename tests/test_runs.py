@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from broken import lay_out
 from tiny_notebooks import PARAMETERS, command, gone, start_cell, write_notebook
 
 from helpers import runs, settings
@@ -343,6 +344,20 @@ def test_bad_data_found_in_a_notebook_is_the_persons_to_mend(notebooks):
     write_notebook(notebooks, FIRST, cells)
     with pytest.raises(DataError, match=rf"^users.csv: empty. Fill it \(Found by {FIRST}.ipynb, c"):
         execute(start_run("sample", names=["01"]))
+
+
+def test_bad_data_of_a_persons_own_need_a_new_run_once_they_are_mended(notebooks, tmp_path):
+    """As --resume refuses tables that have changed."""
+    cells = "from helpers.schema import DataError\nraise DataError('users.csv: empty.')"
+    write_notebook(notebooks, FIRST, cells)
+    folder = lay_out(tmp_path / "mine")
+    run = start_run("csv", path=str(folder), names=["01"])
+    with pytest.raises(DataError, match="Mend the data and start a new run"):
+        execute(run)
+    with (folder / "users.csv").open("a") as stream:
+        stream.write("canary-new,20-29\n")
+    with pytest.raises(DataError, match=r"have changed since .*Start a new run"):
+        open_run(run.folder)
 
 
 def test_a_kernel_that_dies_is_an_error_not_a_hang(notebooks):

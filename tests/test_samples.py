@@ -340,11 +340,11 @@ def broken(change: object) -> Tables:
         ),
         (
             lambda log: log[log.event_time < "2025-01-08"],
-            r"the exposures cover 7 days, but .* need at least 8; take a longer period",
+            r"cover 7 days, 2025-01-01 to 2025-01-07, but .* need at least 8; take a longer period",
         ),
         (
             task(train_from="2026-01-01"),
-            r"the exposures cover 0 days",
+            r"no exposure lies in the period from train_from to end .* 2025-01-01 to 2025-01-",
         ),
         (
             task(valid_from="2025-01-16"),
@@ -408,6 +408,16 @@ def test_inputs_labels_and_lists_follow_the_rows_asked_for():
     same_list = made_here.lists(rows)[:, None] == made_here.lists(rows)[None, :]
     ids = made_here.column("list_id", rows)
     np.testing.assert_array_equal(same_list, ids[:, None] == ids[None, :])
+
+
+def test_a_list_id_that_several_users_have_is_a_list_of_each():
+    """As where the shop's column is the number of the page, not of the showing of it."""
+    made_here = make_samples(tables_of(background(), task=task()))
+    table = made_here.table.assign(list_id="page 1")
+    rows = made_here.rows("test")
+    lists = replace(made_here, table=table).lists(rows)
+    assert len(np.unique(lists)) == table.user_id.iloc[rows].nunique() > 1
+    assert lists.tolist() == pd.factorize(table.user_id.iloc[rows])[0].tolist()
 
 
 def test_without_list_ids_a_list_is_a_users_day():

@@ -182,6 +182,18 @@ def test_an_arm_compared_with_itself_differs_by_exactly_nothing(benches):
     np.testing.assert_array_equal(table["before"], arm.metrics.mean())
 
 
+def test_where_nobody_comes_twice_there_is_no_difference_within_users(benches):
+    bench = benches["as is"]
+    table = bench.samples.table
+    alone = table.assign(user_id=[f"u{i}" for i in range(len(table))])
+    bench = dataclasses.replace(bench, samples=dataclasses.replace(bench.samples, table=alone))
+    metrics = ("auc", "user_auc")
+    before = judge(bench, "uniform", "valid", metrics=metrics)
+    found = compare(bench, before, before, "valid", metrics=metrics).set_index("metric")
+    assert found.loc["user_auc", ["difference", "low", "high"]].isna().all()
+    assert found.loc["auc", ["difference", "low", "high"]].eq(0).all()
+
+
 def test_a_difference_is_after_minus_before_paired_by_seed(benches):
     bench = benches["as is"]
     before, after = judge(bench, "uniform", "valid"), judge(bench, UP, "valid")

@@ -24,7 +24,10 @@ __all__ = ["Cleaner"]
 _EARLY_ROWS = 200_000
 _EARLY_SHARE = 0.99
 _LABELS = {"false": "0", "true": "1"}
+_SHORTENED = r"^[0-9](?:[.,][0-9]+)?E\+[0-9]{2,}$"
 _TOLERANCE = pd.Timedelta(days=1)  # clocks differ, and zones are mistaken
+_ZERO = pd.Timestamp("1970-01-01", tz="UTC")  # what a program writes that knows no time
+_ZONES = pd.Timedelta(hours=14)  # so far are the clocks of the world from UTC
 
 
 class Cleaner:
@@ -205,10 +208,15 @@ class Cleaner:
             reason = f"{name} is not one of {', '.join(source.allowed)}"
             wrong = present & ~cast.isin(source.allowed).to_numpy()
             yield Fault((rank, 2), reason, "value"), wrong
+        if column.type == "integer":
+            wrong = (cast.abs() >= INEXACT).to_numpy()
+            yield Fault((rank, 2), f"{name} is too large to be exact", "maximum"), wrong
         if column.minimum is not None:
             reason = f"{name} is below {column.minimum}"
             yield Fault((rank, 3), reason, "minimum"), (cast < column.minimum).to_numpy()
         if column.type == "time":
+            nought = (cast - _ZERO).abs() <= _ZONES
+            yield Fault((rank, 3), f"{name} is {_ZERO:%Y-%m-%d}, no time", "zero"), nought
             late = (cast > self._latest).to_numpy()
             yield Fault((rank, 4), f"{name} is in the future", "future"), late
 
@@ -232,13 +240,20 @@ class Cleaner:
 
 
 def _refuse_inexact(stored: Stored, live: np.ndarray, source: Source, where: str) -> None:
-    if not stored.is_float:
+    """Refuse names that lost digits: several of them may have become one."""
+    if stored.is_float:
+        numbers = np.abs(stored.values.to_numpy(dtype="float64", na_value=np.nan))
+        how, lost = "with a decimal point, too long to be exact", numbers >= INEXACT
+    elif source.column.type == "id" and pc.any(pc.match_substring(stored.text, "E+")).as_py():
+        how = "in the short form 1.2E+17 of spreadsheets, which lacks their last digits"
+        short = pc.match_substring_regex(stored.text, _SHORTENED).fill_null(False)
+        lost = short.to_numpy(zero_copy_only=False)
+    else:
         return
-    numbers = np.abs(stored.values.to_numpy(dtype="float64", na_value=np.nan))
-    if (numbers[live] >= INEXACT).any():
+    if lost[live].any():
         raise DataError(
-            f'{where}: "{source.stored[0]}" holds names as numbers with a decimal point, too long '
-            "to be exact; write them as text or whole numbers."
+            f'{where}: "{source.stored[0]}" holds names as numbers {how}; write them as text or '
+            "whole numbers."
         )
 
 

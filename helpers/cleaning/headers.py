@@ -105,6 +105,11 @@ def _extra(part: Part, names: list[str], table: Table) -> tuple[str, ...]:
 
 def _check_first_line(table: Table, part: Part, names: list[str], where: str) -> None:
     """Refuse a file without a header, and show none of it: its values may name a person."""
+    if names and names[0][:1] in ("{", "["):
+        raise DataError(
+            f"{where}: the first line holds JSON and no names of columns; convert the table to CSV "
+            "or Parquet."
+        )
     wanted = [stored for several in part.columns.values() for stored in several] or [*table.columns]
     if any(name in wanted for name in names) or not any(map(_VALUE.fullmatch, names)):
         return

@@ -33,8 +33,8 @@ class Fault(NamedTuple):
     Attributes:
         rank: its place: the canonical column, and the rule of the column.
         reason: in words.
-        kind: ``empty``, ``type``, ``value``, ``minimum``, ``future``, ``repeat``, ``row``
-            (not read at all) or ``rule`` (left out).
+        kind: ``empty``, ``type``, ``value``, ``minimum``, ``maximum``, ``zero``, ``future``,
+            ``repeat``, ``row`` (not read at all) or ``rule`` (left out).
     """
 
     rank: tuple[int, int]

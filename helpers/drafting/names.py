@@ -49,6 +49,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
         " 店铺 门店 商店",
         "label": "label click clicked isclick isclicked target converted conversion purchased"
         " bought isbuy ispurchase response pulsado clic clicado clique geklickt gekauft"
+        " compro comprado convertido exito etiqueta comprou achete converti reussite"
         " 点击 是否点击 标签 是否购买",
         "title": "title name description productname itemname nombre descripcion titulo nome"
         " descricao nom libelle designation bezeichnung beschreibung titel 名称 标题 商品名称 品名",
@@ -63,7 +64,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
 _WHOLE = {"event_id": ("eventid", "rowid", "logid")}
 
 #: One word of a name is enough for these.
-_BY_WORD = ("price", "quantity", "title", "category", "subcategory", "brand")
+_BY_WORD = ("label", "price", "quantity", "title", "category", "subcategory", "brand")
 
 #: Canonical event: what it is called elsewhere.
 EVENTS: dict[str, tuple[str, ...]] = {

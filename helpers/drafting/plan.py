@@ -152,6 +152,10 @@ def _log_part(guess: Guess) -> LogPart:
     else:
         part.event = "purchase"
         part.reason = "please check: nothing says what happened; impression, click, cart?"
+    flags = [facts.name for facts in guess.free if set(facts.values) == {"0", "1"}]
+    if part.event and flags:
+        what = f"if {flags[0]} says 0 or 1 of what was shown, it is the label"
+        part.reason += f"; please check: {what}"
     part.events = part.events or (part.event,)
     part.rules += rules_of(guess)
     return part
@@ -160,8 +164,8 @@ def _log_part(guess: Guess) -> LogPart:
 def _success(label: str) -> str:
     """Return the event that a label of 0 and 1 speaks of."""
     joined = label.casefold()
-    sold = any(word in joined for word in ("purch", "buy", "bought", "conver", "order", "gekauft"))
-    return "purchase" if sold or "购买" in joined else "click"
+    sold = ("purch", "buy", "bought", "conver", "order", "gekauft", "compr", "achet", "购买")
+    return "purchase" if any(word in joined for word in sold) else "click"
 
 
 def _read_events(part: LogPart) -> None:

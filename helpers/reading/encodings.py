@@ -24,7 +24,10 @@ _CANDIDATES = (
     *("cp1251", "cp1250"),
 )
 _KNOWN = ("utf-8", "utf-16", "ascii", *_CANDIDATES)
-_MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_MARKS = {  # the longer first: that of UTF-32 begins like that of UTF-16
+    **{codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32"},
+    **{codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"},
+}
 _MAGIC = {
     b"PK\x03\x04": "it is a workbook of a spreadsheet, or an archive; save it as CSV",
     b"\xd0\xcf\x11\xe0": "it is a workbook of a spreadsheet; save it as CSV",
@@ -99,10 +102,11 @@ def _checked_beginning(where: str, codec: str, piece: bytes) -> bytes:
                 "encoding; say `encoding: utf-8` there, or leave the line out."
             )
         return piece[len(codecs.BOM_UTF8) :]
-    if not codec.startswith(("utf-16", "utf-32")) and piece[:2] in _MARKS:
+    marked = next((name for mark, name in _MARKS.items() if piece.startswith(mark)), "")
+    if marked and not codec.startswith(("utf-16", "utf-32")):
         raise DataError(
-            f"{where}: the file begins with the mark of UTF-16; say `encoding: utf-16` in "
-            "schema.yaml, or save it as UTF-8."
+            f"{where}: the file begins with the mark of {marked.upper()}; say `encoding: {marked}` "
+            "in schema.yaml, or save it as UTF-8."
         )
     return piece
 
@@ -174,7 +178,9 @@ def plausible_encodings(sample: bytes) -> list[str]:
     return sorted(fitting, key=lambda n: -scores[n])[:3]
 
 
-_LETTERS = re.compile(r"[^\W\d_]+")
+_LETTERS = re.compile(r"[^\W\d_ªºµ]+")  # the signs of ordinals and of micro belong to no script
+#: Signs where West European text has them: prices, and marks before a question or after a number.
+_PLACED = re.compile(r"(?<=\d) ?[£€]|(?<![^\W\d_])(?:[£€](?= ?\d)|[¿¡](?=[^\W\d_]))")
 
 
 def _likeness(text: str, encoding: str) -> float:
@@ -183,6 +189,8 @@ def _likeness(text: str, encoding: str) -> float:
     if not foreign:
         return 1.0
     points = sum(_points(c, encoding) for c in foreign)
+    if encoding not in _COMMON:
+        points += sum(1.0 - _points(m[0].strip(), encoding) for m in _PLACED.finditer(text))
     for word in _LETTERS.findall(text):
         points -= _strangeness(word)
     return points / len(foreign)

@@ -184,6 +184,11 @@ def _execute_one(run: Run, name: str, title: str) -> float:
         fix = f"{resume}; fix it and add --resume {shown(run.folder)}."
         where = f"{name}.ipynb{failure.where}"
         if failure.kind == "DataError":
+            if run.source in settings.OWN:  # a run is of one kind of data only
+                fix = (
+                    "Mend the data and start a new run; while the tables and schema.yaml stay as "
+                    f"they are, --resume {shown(run.folder)} goes on with this one."
+                )
             raise DataError(f"{failure.message} (Found by {where}. {fix})") from None
         what = str(failure)
         if run.source in settings.OWN and not failure.is_safe:

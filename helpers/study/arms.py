@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from helpers.calibration import base_rate, fit_recalibration, log_loss_from_logits
 from helpers.evaluation import evaluate, roc_auc
-from helpers.intervals import paired_difference
+from helpers.intervals import NoInterval, paired_difference
 from helpers.losses import sigmoid
 from helpers.study.bench import Bench
 
@@ -115,7 +115,8 @@ def compare(
         metrics: of those the arms hold.
 
     Returns:
-        ``data, model, action, metric, before, after, difference, low, high``.
+        ``data, model, action, metric, before, after, difference, low, high``; the last three
+        are NaN where too few users have both classes, as where nobody comes twice.
 
     Raises:
         ValueError: the arms are of another bench or role, or lack a metric.
@@ -139,15 +140,19 @@ def compare(
     found = []
     for metric in metrics:
         used = "recalibrated" if metric == "log_loss_recalibrated" else "logits"
-        interval = paired_difference(
-            labels,
-            getattr(before, used),
-            getattr(after, used),
-            users,
-            metric=metric,
-            lists=lists,
-            repeats=bench.settings.repeats,
-        )
+        try:
+            interval = paired_difference(
+                labels,
+                getattr(before, used),
+                getattr(after, used),
+                users,
+                metric=metric,
+                lists=lists,
+                repeats=bench.settings.repeats,
+            )
+            difference = (interval.estimate, interval.low, interval.high)
+        except NoInterval:
+            difference = (np.nan, np.nan, np.nan)
         found.append(
             {
                 "data": bench.data,
@@ -156,9 +161,7 @@ def compare(
                 "metric": metric,
                 "before": before.metrics[metric].mean(),
                 "after": after.metrics[metric].mean(),
-                "difference": interval.estimate,
-                "low": interval.low,
-                "high": interval.high,
+                **dict(zip(("difference", "low", "high"), difference, strict=True)),
             }
         )
     return pd.DataFrame(found)
