@@ -355,7 +355,7 @@ def _options() -> argparse.Namespace:
     every = sorted({batch for batches in _BATCHES.values() for batch in batches})
     parser.add_argument("--batches", nargs="+", type=int, choices=every, help="default: all")
     parser.add_argument("--rounds", type=int, default=20, help="that count; default: 20")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of one batch; default: 10")
+    parser.add_argument("--seconds", type=float, default=6.0, help="of one batch; default: 6")
     return parser.parse_args()
 
 
