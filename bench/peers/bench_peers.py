@@ -124,7 +124,7 @@ def bench(model: str, batch: int, rounds: int) -> None:
             print(f"{start}left out: {worker.why}")
             continue
         cpu, wall = np.quantile(measured[name], [0.25, 0.5, 0.75], axis=0).T
-        print(f"{start}{worker.step_ms:>10.2f}{_quartiles(cpu):>24}{_quartiles(wall):>24}")
+        print(f"{start}{worker.step_ms:>10.2f}{_quartiles(cpu):>28}{_quartiles(wall):>28}")
     sys.stdout.flush()
 
 
@@ -157,7 +157,7 @@ def main() -> None:
     options = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):  # the workers inherit it
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
-    print(f"{'':<4}{'batch':>6}  {'':<22}{'step ms':>10}{'norms, CPU':>24}{'wall':>24}")
+    print(f"{'':<4}{'batch':>6}  {'':<22}{'step ms':>10}{'norms, CPU':>28}{'wall':>28}")
     for model in options.models:
         for batch in options.batches:
             bench(model, batch, options.rounds)
