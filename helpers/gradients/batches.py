@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["Inputs", "as_arrays", "count_rows", "leaves", "map_leaves", "take_rows"]
+__all__ = ["Inputs", "as_arrays", "count_rows", "flat", "leaves", "map_leaves", "take_rows"]
 
 #: One array, or a dict, list or tuple of such, as a Keras model takes them.
 Inputs: TypeAlias = np.ndarray | dict[str, "Inputs"] | list["Inputs"] | tuple["Inputs", ...]
@@ -25,6 +25,20 @@ def map_leaves(function: Callable[[Any], Any], nest: Any) -> Any:
     if isinstance(nest, tuple | list) and not _is_numbers(nest):
         return type(nest)([map_leaves(function, value) for value in nest])
     return function(nest)
+
+
+def flat(nest: Any) -> list[Any]:
+    """Return the arrays of a nest in their order.
+
+    Example:
+        >>> flat({"item": 4, "both": (7, 9)})
+        [4, 7, 9]
+    """
+    if isinstance(nest, dict):
+        return [leaf for value in nest.values() for leaf in flat(value)]
+    if isinstance(nest, tuple | list):
+        return [leaf for value in nest for leaf in flat(value)]
+    return [nest]
 
 
 def leaves(nest: Any, name: str) -> dict[str, Any]:
@@ -60,18 +74,13 @@ def as_arrays(x: Inputs, y: Inputs) -> tuple[Inputs, Inputs]:
         array([4, 7])
     """
     x, y = map_leaves(_as_array, x), map_leaves(_as_array, y)
-    several = isinstance(x, dict | list | tuple)
-    shapes = {
-        k: v.shape for k, v in {**leaves(x, "input" if several else "x"), **leaves(y, "y")}.items()
-    }
-    if (
-        not leaves(x, "x")
-        or len({shape[:1] for shape in shapes.values()}) != 1
-        or () in shapes.values()
-    ):
-        found = ", ".join(f"{name} has shape {tuple(shape)}" for name, shape in shapes.items())
+    counts = {tuple(array.shape)[:1] for nest in (x, y) for array in flat(nest)}
+    if len(counts) != 1 or counts == {()} or not flat(x) or not flat(y):
+        several = isinstance(x, dict | list | tuple)
+        named = {**leaves(x, "input" if several else "x"), **leaves(y, "y")}
+        found = ", ".join(f"{name} has shape {tuple(v.shape)}" for name, v in named.items())
         raise ValueError(f"Inputs and labels must have the same number of rows; {found}.")
-    if count_rows(y) == 0:
+    if counts == {(0,)}:
         raise ValueError("There are no rows: x and y are empty.")
     return x, y
 
@@ -88,7 +97,7 @@ def count_rows(nest: Inputs) -> int:
         >>> count_rows({"item": np.arange(5)})
         5
     """
-    return int(next(iter(leaves(nest, "").values())).shape[0])
+    return int(flat(nest)[0].shape[0])
 
 
 def take_rows(nest: Inputs, rows: slice | np.ndarray) -> Inputs:

@@ -86,6 +86,7 @@ class PerSampleGradients:
         self._formula = closed_form(model, loss)
         self._functions: dict[Any, Callable[..., Any]] = {}
         self._certified: set[Any] = set()
+        self._ones = tf.ones([0], tf.float64)
 
     def norms(self, x: Inputs, y: Inputs, *, sample_weight: np.ndarray | None = None) -> np.ndarray:
         """Return ``||g_i||`` for each row of one batch.
@@ -107,7 +108,8 @@ class PerSampleGradients:
             x, y = self._prepared(x, y)
             norms = self._formula(x, y)
             if norms is not None:
-                return norms * np.abs(_weights(sample_weight, len(norms)))
+                weights = self._weights(sample_weight, len(norms))
+                return norms * np.abs(weights) if sample_weight is not None else norms
         return self._run("norms", self._flow.norms, x, y, sample_weight)
 
     def dots(
@@ -188,7 +190,7 @@ class PerSampleGradients:
             rows = weights[:, None] * delta.numpy().reshape(n, -1).astype(np.float64)
             found = weighted.numpy().reshape(n, -1)
             worst = max(worst, share_of_mismatch(found, rows, tolerance, message))
-        self._certify_for_good(rows_key(self.model, x, y), y)
+        self._certify_for_good(self._key(x, y), y)
         return worst
 
     def norms_over(
@@ -300,11 +302,11 @@ class PerSampleGradients:
     ) -> np.ndarray:
         """Return the values of a traced function, as float64, once the rows are certified."""
         x, y = self._prepared(x, y)
-        n, key = count_rows(y), rows_key(self.model, x, y)
-        weights = _weights(weight, n)
+        n, key = count_rows(y), self._key(x, y)
+        weights = self._weights(weight, n)
         traced = self._function(name, key, function, x, y, weights, *more)
 
-        def values(x: Inputs, y: Inputs, weights: np.ndarray) -> np.ndarray:
+        def values(x: Inputs, y: Inputs, weights: Any) -> np.ndarray:
             try:
                 found = traced(*as_tensors([x, y, weights, *more])).numpy().astype(np.float64)
             except tf.errors.InvalidArgumentError as error:
@@ -357,33 +359,41 @@ class PerSampleGradients:
                 raise ValueError(
                     f"The model cannot be built on these inputs. {kind}: {said:.400}"
                 ) from error
-        if not self.model.trainable_variables:
+        return x, y
+
+    def _key(self, x: Inputs, y: Inputs) -> Any:
+        """Return what a trace of these rows depends on, and see that there is something to do."""
+        variables = self.model.trainable_variables
+        if not variables:
             raise ValueError(
                 f'The model "{self.model.name}" has no trainable variables, so there is no '
                 "gradient. Set trainable = True."
             )
-        return x, y
+        return rows_key(x, y, variables)
+
+    def _weights(self, weight: np.ndarray | None, n: int) -> Any:
+        """Return one weight a row.
+
+        Raises:
+            ValueError: the shape is another one.
+        """
+        if weight is None:
+            if self._ones.shape != (n,):  # kept: batches are mostly of one size
+                self._ones = tf.ones([n], tf.float64)
+            return self._ones
+        weights = np.asarray(weight, np.float64)
+        if weights.shape != (n,):
+            raise ValueError(f"sample_weight must have shape ({n},); got {weights.shape}.")
+        return weights
 
     def _tolerance(self) -> float:
         """Return how far rounding alone may move a value in this model."""
         return tolerance_of(*(layer.compute_dtype for layer in layers_of(self.model)))
 
     def _check(self, x: Inputs, y: Inputs, weights: np.ndarray) -> tuple[Tensor, dict]:
-        key = rows_key(self.model, x, y)
+        key = self._key(x, y)
         function = self._function("check", key, self._flow.weighted_deltas, x, y, weights)
         return function(*as_tensors([x, y, weights]))
-
-
-def _weights(weight: np.ndarray | None, n: int) -> np.ndarray:
-    """Return one weight a row.
-
-    Raises:
-        ValueError: the shape is another one.
-    """
-    weights = np.ones(n) if weight is None else np.asarray(weight, np.float64)
-    if weights.shape != (n,):
-        raise ValueError(f"sample_weight must have shape ({n},); got {weights.shape}.")
-    return weights
 
 
 class _Bad:

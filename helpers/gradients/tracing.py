@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from helpers.backend import keras, tf
@@ -82,10 +82,10 @@ def trace(
         return tf.function(function, autograph=False).get_concrete_function(*specs)
 
 
-def rows_key(model: keras.Model, x: Inputs, y: Inputs) -> Any:
-    """Return what a trace depends on: structure, shapes and types of rows, trainable variables."""
-    described = map_leaves(lambda a: (a.shape[1:], a.dtype.name), {"x": x, "y": y})
-    return repr(described), tuple(id(v) for v in model.trainable_variables)
+def rows_key(x: Inputs, y: Inputs, variables: Sequence[keras.Variable]) -> Any:
+    """Return what a trace depends on: structure, shapes and types of rows, and the variables."""
+    described = map_leaves(lambda a: (*a.shape, a.dtype.name)[1:], (x, y))
+    return repr(described), tuple(map(id, variables))
 
 
 @contextlib.contextmanager
