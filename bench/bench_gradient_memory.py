@@ -146,6 +146,9 @@ def print_streams(sizes: list[int]) -> None:
 
 def main(arguments: list[str]) -> None:
     """Print the tables; or, in a process of its own, measure one figure."""
+    if {"-h", "--help"} & {*arguments}:
+        print(__doc__)
+        return
     if arguments and arguments[0] in _MEASURES:
         print(json.dumps(_MEASURES[arguments[0]](*arguments[1:])))
         return

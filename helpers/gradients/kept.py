@@ -17,7 +17,7 @@ from helpers.cache import write_atomically
 
 __all__ = ["Pieces"]
 
-_PIECE = 2**18  # rows of a piece, at least
+_PIECE = 2**17  # rows of a piece, at least
 _SCHEMA = pa.schema([("row", pa.int64()), ("gradient_norm", pa.float64())])
 
 
@@ -80,7 +80,7 @@ class Pieces:
 
     def finish(self) -> Path:
         """Put the pieces together, remove them, and return the file."""
-        _write(self.out, (pq.read_table(file) for file in self._files()))
+        _write(self.out, (pq.read_table(file, use_threads=False) for file in self._files()))
         shutil.rmtree(self.folder)
         return self.out
 
@@ -88,7 +88,7 @@ class Pieces:
 def _write(file: Path, tables: Iterable[pa.Table]) -> None:
     """Write a Parquet file whole or not at all."""
     trial = file.with_name(f".{file.name}.new")
-    with pq.ParquetWriter(trial, _SCHEMA) as writer:
+    with pq.ParquetWriter(trial, _SCHEMA, use_dictionary=False) as writer:  # no value repeats
         for table in tables:
             writer.write_table(table)
     trial.replace(file)

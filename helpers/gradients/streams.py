@@ -117,15 +117,19 @@ def _of_parquet(path: Path, model: keras.Model, label: str, batch_size: int) -> 
             )
     counts = [pq.read_metadata(file).num_rows for file in files]
 
-    def batches(start: int) -> Iterator[Batch]:
+    def tables(start: int) -> Iterator[tuple[str, pa.RecordBatch]]:
         for file, count in zip(files, counts, strict=True):
             if start < count:
                 for table in _tables(file, [*names, label], start, batch_size):
-                    arrays = {n: _array(table[n], f"{file.name}: column {n}") for n in names}
-                    x = arrays if isinstance(model.input, dict) else [*arrays.values()]
-                    x = x[0] if isinstance(x, list) and len(x) == 1 else x
-                    yield x, _array(table[label], f"{file.name}: column {label}"), None
+                    yield file.name, table
             start = max(0, start - count)
+
+    def batches(start: int) -> Iterator[Batch]:
+        for file, table in _ahead(tables(start)):
+            arrays = {n: _array(table[n], f"{file}: column {n}") for n in names}
+            x = arrays if isinstance(model.input, dict) else [*arrays.values()]
+            x = x[0] if isinstance(x, list) and len(x) == 1 else x
+            yield x, _array(table[label], f"{file}: column {label}"), None
 
     facts = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
     return Stream(sum(counts), hashlib.sha256(repr(facts).encode()).hexdigest(), batches)
@@ -134,15 +138,22 @@ def _of_parquet(path: Path, model: keras.Model, label: str, batch_size: int) -> 
 def _tables(
     file: Path, columns: list[str], start: int, batch_size: int
 ) -> Iterator[pa.RecordBatch]:
-    """Yield a file's rows from one on; the next ones are read while these are worked on."""
-    with pq.ParquetFile(file) as opened, ThreadPoolExecutor(1) as reader:
-        batches = opened.iter_batches(batch_size, columns=columns)
-        coming = reader.submit(next, batches, None)
-        while (table := coming.result()) is not None:
-            coming = reader.submit(next, batches, None)
+    """Yield a file's rows from one on."""
+    # Pages are read as they are needed, not a row group ahead: memory stays flat.
+    with pq.ParquetFile(file, pre_buffer=False, buffer_size=2**18) as opened:
+        for table in opened.iter_batches(batch_size, columns=columns):
             skipped, start = min(start, table.num_rows), max(0, start - table.num_rows)
             if skipped < table.num_rows:
                 yield table.slice(skipped)
+
+
+def _ahead(items: Iterator[Any]) -> Iterator[Any]:
+    """Yield the items; the next one is read by a thread while one is worked on."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = reader.submit(next, items, None)
+            yield item
 
 
 def _array(column: pa.Array, where: str) -> np.ndarray:
