@@ -6,6 +6,7 @@ import importlib.util
 import re
 
 import nbformat
+import numpy as np
 import pytest
 
 from helpers.schema import REPO
@@ -36,6 +37,21 @@ def test_every_make_target_that_it_names_exists():
 
 def test_nothing_is_left_to_fill_in():
     assert "@@" not in README
+
+
+def test_its_python_runs():
+    from helpers.backend import keras
+    from helpers.gradients import naive_norms
+    from helpers.losses import cross_entropy_loss
+
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), keras.layers.Dense(1)])
+    x, y = np.random.default_rng(0).normal(size=(5, 3)), np.array([0, 1, 0, 1, 1.0])
+    names = {"model": model, "x": x, "y": y}
+    exec(code, names)
+    want = naive_norms(model, cross_entropy_loss, x, y)
+    np.testing.assert_allclose(names["norms"], want, rtol=1e-4)
 
 
 ROWS = re.findall(r"^\| (.*\*\*.*) \| \[\d\d\]\((notebooks/.*\.ipynb)\) \|$", README, re.MULTILINE)
