@@ -346,6 +346,18 @@ ZOO: dict[str, tuple[Callable, Callable, Callable]] = {
         axis=2)), sequences, summed),
     "slices": (raw({"w": (D, 6)}, lambda w, x: tf.matmul(x, w["w"][:, :2]) + tf.matmul(
         x, w["w"][:, 4:])), sequences, summed),
+    "table in two widths": (raw({"w": (8, 3)}, lambda w, x: tf.reduce_mean(tf.gather(w["w"], x), 1)
+                            + tf.reduce_mean(tf.gather(tf.reshape(w["w"], [12, 2]), x), [1, 2])[
+                                :, None]), words, summed),
+    "turned and sliced": (raw({"w": (D, D)}, lambda w, x: tf.matmul(
+        tf.tanh(tf.matmul(x, tf.transpose(w["w"]))), w["w"][:, 1:])), vectors, summed),
+    "chosen and normed": (raw({"w": (WORDS, 3)}, lambda w, x: tf.gather(
+        tf.math.l2_normalize(w["w"], axis=1), x) * tf.gather(w["w"], [0, 2, 2, 1, 5])), words,
+        summed),
+    "stopped in a function": (raw({"w": (D, 3), "size": (3,)}, lambda w, x: tf.matmul(
+        x, w["w"] * tf.stop_gradient(w["size"])) + w["w"][0]), vectors, summed),
+    "function of a stopped one": (raw({"w": (D, 3), "v": (D, 3)}, lambda w, x: tf.matmul(
+        x, w["w"] * tf.sign(w["v"]))), vectors, summed),
     "compiled function inside": (raw({"w": (D, 3)}, lambda w, x: compiled_product(x, w["w"])),
                                  vectors, summed),
     "rows in the first axis": (raw({"w": (D, 3), "b": (3,)}, lambda w, x: tf.reshape(tf.nn.relu(

@@ -7,7 +7,7 @@ import pytest
 from gradient_zoo import WORDS, ZOO, T, lively, next_words, summed, tied_softmax, words
 
 from helpers.backend import keras, tf
-from helpers.gradients import PerSampleGradients, flow, forms, naive_gradients, rules
+from helpers.gradients import PerSampleGradients, flow, forms, naive_gradients, pullback, rules
 from helpers.gradients.batches import take_rows
 
 ROWS = 4
@@ -95,15 +95,24 @@ def test_mixed_precision_is_followed_within_its_precision(policy):
 
 
 @pytest.mark.parametrize("dtype", ["float64"], indirect=True)
-def test_large_gradients_are_written_out_for_some_samples_at_a_time(dtype, monkeypatch):
-    from helpers.gradients import pullback
-
-    build, rows, loss = ZOO["spectral norm"]
+@pytest.mark.parametrize(
+    "name",
+    [
+        "spectral norm",
+        "slices",
+        "one variable cut in two ways",
+        "table in two widths",
+        "turned and sliced",
+        "chosen and normed",
+    ],
+)
+def test_large_gradients_are_written_out_for_some_samples_at_a_time(name, dtype, monkeypatch):
+    build, rows, loss = ZOO[name]
     x, y = rows(ROWS)
     model = lively(build(), x)
     want = PerSampleGradients(model, loss).norms(x, y)
     monkeypatch.setattr(pullback, "_SMALL", 0)
-    monkeypatch.setattr(pullback, "_MOST_ENTRIES", 3 * (12 + 12))  # three samples
+    monkeypatch.setattr(pullback, "_MOST_ENTRIES", 100)  # one to four samples
     got = PerSampleGradients(model, loss)
     np.testing.assert_allclose(got.norms(x, y), want, rtol=1e-13)
     graph = got._functions[next(key for key in got._functions if key[0] == "norms")].graph

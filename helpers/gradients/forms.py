@@ -53,6 +53,11 @@ class _Factors:
         """Return the dtype of the gradients."""
         return getattr(self, fields(self)[-1].name).dtype
 
+    @property
+    def count(self) -> Tensor:
+        """Return the number of samples."""
+        return tf.shape(getattr(self, fields(self)[-1].name))[0]
+
 
 @dataclass(frozen=True)
 class Outer(_Factors):

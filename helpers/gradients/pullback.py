@@ -69,7 +69,10 @@ def squared_norms_of(number: int, handle: Tensor, size: int, parts: Sequence[Par
     def squares(forms: Sequence[Form]) -> Tensor:
         now = [Part(part.use, form) for part, form in zip(parts, forms, strict=True)]
         own = [_in_own_order(p, size) for p in now if p.source.kind != MADE]
-        return squared_norms([*own, *_through_functions(now, handle, size)], size)
+        found = [*own, *_through_functions(now, handle, size)]
+        if not found:  # the function stops the gradient of this variable
+            return tf.zeros([forms[0].count], forms[0].dtype)
+        return squared_norms(found, size)
 
     forms = [part.form for part in parts]
     read = {p.source.tensor.name: p.source.tensor for p in parts if p.source.kind == MADE}
@@ -87,13 +90,13 @@ def _in_own_order(part: Part, size: int) -> Form:
     if source.kind == TURNED and isinstance(form, Outer | Outers):
         return type(form)(form.deltas, form.inputs)
     shape = source.tensor.shape
-    entries = tf.reshape(write_out(form, math.prod(shape)), [part.use.batch, *shape])
+    entries = tf.reshape(write_out(form, math.prod(shape)), [form.count, *shape])
     if source.kind == TURNED:
-        return Block(tf.reshape(tf.linalg.matrix_transpose(entries), [part.use.batch, size]))
+        return Block(tf.reshape(tf.linalg.matrix_transpose(entries), [form.count, size]))
     ids = source.tensor.op.inputs[1]  # CHOSEN: the same rows of a table for every sample
     width = math.prod(shape[ids.shape.rank :])
-    ids = tf.broadcast_to(tf.reshape(ids, [1, -1]), [part.use.batch, math.prod(ids.shape)])
-    return Rows(ids, tf.reshape(entries, [part.use.batch, ids.shape[1], width]))
+    ids = tf.broadcast_to(tf.reshape(ids, [1, -1]), [form.count, math.prod(ids.shape)])
+    return Rows(ids, tf.reshape(entries, [form.count, ids.shape[1], width]))
 
 
 def _through_functions(parts: Sequence[Part], handle: Tensor, size: int) -> list[Form]:
@@ -104,7 +107,7 @@ def _through_functions(parts: Sequence[Part], handle: Tensor, size: int) -> list
         forms = [p.form for p in parts if p.source.tensor.name == name]
         entries = tf.add_n([write_out(form, math.prod(tensor.shape)) for form in forms])
         entries = tf.cast(entries, tensor.dtype)
-        gradients.append(tf.reshape(entries, [tf.shape(entries)[0], *tensor.shape]))
+        gradients.append(tf.reshape(entries, [forms[0].count, *tensor.shape]))
     if not read or tf.gradients([*read.values()], handle)[0] is None:
         return []
 

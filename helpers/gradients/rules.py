@@ -120,9 +120,8 @@ def _einsum(use: Use, delta: Tensor) -> Form:
     if w not in (inner + outer, outer + inner):
         return Block(_flat_entries(use, tf.einsum(f"{x},{out}->{x[0]}{w}", other, delta)))
     shared = "".join(c for c in out if c in x)  # the batch, and the positions
-    sizes = [tf.shape(delta)[out.index(c)] if n is None else n
-             for c, n in ((c, delta.shape[out.index(c)]) for c in shared[1:])]  # fmt: skip
-    count = math.prod(sizes) if all(isinstance(n, int) for n in sizes) else -1
+    sizes = [delta.shape[out.index(c)] for c in shared[1:]]
+    count = -1 if None in sizes else math.prod(sizes)
     m, n = (math.prod(use.weights.shape[w.index(c)] for c in letters) for letters in (inner, outer))
     left = tf.reshape(tf.einsum(f"{x}->{shared}{inner}", other), [use.batch, count, m])
     right = tf.reshape(tf.einsum(f"{out}->{shared}{outer}", delta), [use.batch, count, n])
@@ -159,17 +158,15 @@ def _add(use: Use, delta: Tensor) -> Form:
 @rule("Sub")
 def _subtract(use: Use, delta: Tensor) -> Form:
     """``out_t = in_t - b``, so ``dl/db = - sum over t of delta_t``."""
-    return Block(
-        _sum_to_variable(use, use.by_sample(-delta if use.position else delta, use.output))
-    )
+    signed = -delta if use.position else delta
+    return Block(_sum_to_variable(use, use.by_sample(signed, use.output)))
 
 
 @rule("Mul")
 def _multiply(use: Use, delta: Tensor) -> Form:
     """``out_t = in_t * w``, so ``dl/dw = sum over t of in_t * delta_t``."""
-    return Block(
-        _sum_to_variable(use, use.by_sample(delta * use.op.inputs[1 - use.position], use.output))
-    )
+    product = delta * use.op.inputs[1 - use.position]
+    return Block(_sum_to_variable(use, use.by_sample(product, use.output)))
 
 
 @rule("RealDiv", "Maximum", "Minimum", "Pow", "SquaredDifference", "SelectV2", "DivNoNan", "Xdivy")

@@ -118,9 +118,7 @@ class Use:
         share, blocks = _share_of_first_axis(of_model, self.rows)
         if share == 1 and not blocks:
             return tensor
-        rest = [
-            n if n is not None else k for n, k in zip(tensor.shape[1:], _sizes(tensor), strict=True)
-        ]
+        rest = _sizes(tensor)[1:]
         if blocks:  # blocks outside, samples inside
             outside = tf.reshape(tensor, [blocks, self.batch, *rest])
             return tf.transpose(outside, [1, 0, *range(2, outside.shape.rank)])
@@ -160,12 +158,12 @@ def find_uses(losses: Tensor, variables: Sequence[keras.Variable], inputs: Any) 
                 met += [(op, k) for k, t in enumerate(op.inputs) if t.name in sources]
         elif op.type not in _STOPS:
             sources |= {s.tensor.name: s for s in _made_by(op, sources)}
-    return [
-        Use(op, k, source, tuple(variables[n].path for n in sorted(source.numbers)),
-            frozenset(rows), batch)
-        for op, k in met
-        for source in [sources[op.inputs[k].name]]
-    ]  # fmt: skip
+    uses, dependent = [], frozenset(rows)
+    for op, k in met:
+        source = sources[op.inputs[k].name]
+        names = tuple(variables[n].path for n in sorted(source.numbers))
+        uses.append(Use(op, k, source, names, dependent, batch))
+    return uses
 
 
 def _made_by(op: Any, sources: dict[str, Source]) -> list[Source]:
@@ -254,9 +252,10 @@ def _known_product(tensor: Tensor) -> int | None:
     return math.prod(known) or None if len(known) == len(sizes) - 1 else None
 
 
-def _sizes(tensor: Tensor) -> list[Tensor]:
-    """Return the sizes of all axes but the first."""
-    return tf.unstack(tf.shape(tensor))[1:]
+def _sizes(tensor: Tensor) -> list[Any]:
+    """Return the sizes of all axes: numbers where they are known, else tensors."""
+    traced = tf.unstack(tf.shape(tensor))
+    return [t if n is None else n for n, t in zip(tensor.shape, traced, strict=True)]
 
 
 def _names_of_ancestors(tensor: Tensor) -> set[str]:
