@@ -346,6 +346,24 @@ ZOO: dict[str, tuple[Callable, Callable, Callable]] = {
         axis=2)), sequences, summed),
     "slices": (raw({"w": (D, 6)}, lambda w, x: tf.matmul(x, w["w"][:, :2]) + tf.matmul(
         x, w["w"][:, 4:])), sequences, summed),
+    "repeated token": (raw({"token": (1, 1, D), "m": (D, 2)}, lambda w, x: tf.matmul(tf.concat(
+        [tf.repeat(w["token"], tf.shape(x)[0], axis=0), x], axis=1), w["m"])), sequences, summed),
+    "ones times bias": (raw({"b": (1, D)}, lambda w, x: x + tf.matmul(
+        tf.ones([tf.shape(x)[0], 1], x.dtype), w["b"])), vectors, summed),
+    "three in one einsum": (raw({"a": (D, 3), "b": (3, 2)}, lambda w, x: tf.einsum(
+        "btd,de,ef->btf", x, w["a"], w["b"])), sequences, summed),
+    "bilinear": (raw({"w": (D, D)}, lambda w, x: tf.einsum("bi,ij,bj->b", x, w["w"], x)[:, None]),
+                 vectors, summed),
+    "bilinear of several": (raw({"w": (D, 3, D)}, lambda w, x: tf.einsum(
+        "bi,ikj,bj->bk", x, w["w"], x)), vectors, summed),
+    "samples in columns": (raw({"w": (3, D), "v": (3, 2)}, lambda w, x: tf.transpose(tf.matmul(
+        w["v"], tf.tanh(tf.matmul(w["w"], x, transpose_b=True)), transpose_a=True))), vectors,
+        summed),
+    "inner axis is the batch": (raw({"w": (D, 3)}, lambda w, x: tf.transpose(tf.einsum(
+        "tbd,de->tbe", tf.transpose(x, [1, 0, 2]), w["w"]), [1, 0, 2])), sequences, summed),
+    "conv3d": (convolution(L.Conv3D, 3, 2), volumes, summed),
+    "conv3d strided same": (convolution(L.Conv3D, 2, 3, strides=2, padding="same"), volumes,
+                            summed),
     "table in two widths": (raw({"w": (8, 3)}, lambda w, x: tf.reduce_mean(tf.gather(w["w"], x), 1)
                             + tf.reduce_mean(tf.gather(tf.reshape(w["w"], [12, 2]), x), [1, 2])[
                                 :, None]), words, summed),

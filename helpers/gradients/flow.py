@@ -69,7 +69,9 @@ class Flow:
         for use, one, other in zip(uses, plain, weighted, strict=True):
             if one is not None:
                 factor(use, one)  # refuses what has no rule
-                pairs[use.where] = tuple(use.by_sample(d, use.output) for d in (one, other))
+                pairs[use.where] = tuple(
+                    use.by_sample(d, use.output, anywhere=True) for d in (one, other)
+                )
         if not pairs:
             raise ValueError(_NO_GRADIENT)
         return losses, pairs
@@ -101,16 +103,19 @@ def _sum(values: Sequence[Tensor]) -> Tensor:
 
 
 def _deltas(losses: Tensor, uses: Sequence[Use]) -> list[Tensor | None]:
-    """Return the derivative of the summed losses by what each use makes."""
-    floats = [[t for t in use.op.outputs if t.dtype.is_floating] for use in uses]
-    flat = tf.gradients(tf.reduce_sum(losses), [t for outputs in floats for t in outputs])
+    """Return the derivative of the summed losses by what each use makes; None: there is none."""
+    known = [[t for t in use.op.outputs if t.dtype.is_floating or t.dtype.is_complex]
+             for use in uses]  # fmt: skip
+    flat = tf.gradients(tf.reduce_sum(losses), [t for outputs in known for t in outputs])
     found = []
-    for use, outputs in zip(uses, floats, strict=True):
+    for use, outputs in zip(uses, known, strict=True):
         mine, flat = flat[: len(outputs)], flat[len(outputs) :]
         delta = next((d for d in mine if d is not None), None)
+        if delta is None and {tf.variant, tf.resource} & {t.dtype for t in use.op.outputs}:
+            delta = tf.zeros([])  # such as a list of tensors: only a rule could tell
         if delta is not None:
             delta = tf.convert_to_tensor(delta)
-            if len(use.op.outputs) == 1:
+            if len(use.op.outputs) == len(outputs) == 1:
                 delta.set_shape(use.output.shape)
         found.append(delta)
     return found

@@ -53,6 +53,8 @@ def factor(use: Use, delta: Tensor) -> Form:
         known = ", ".join(sorted(RULES))
         loop = " (write a loop of your own out, step by step)" * ("While" in use.op.type)
         raise use.unsupported(f"there is no rule for {use.op.type}{loop}, only for {known}")
+    if delta.dtype.is_complex or use.weights.dtype.is_complex:
+        raise use.unsupported("complex numbers have no rule")
     form = RULES[use.op.type](use, delta)
     return replace(form, **{f.name: _lifted(getattr(form, f.name)) for f in fields(form)})
 
@@ -65,10 +67,13 @@ def _lifted(tensor: Tensor) -> Tensor:
 
 @rule("MatMul")
 def _matrix(use: Use, delta: Tensor) -> Form:
-    """``out_t = in_t @ W``, so ``dl/dW = sum over t of outer(in_t, delta_t)``."""
-    if use.position != 1 or use.op.get_attr("transpose_a"):
-        raise use.unsupported("only `rows @ variable` is followed, not `variable @ rows`")
-    return _products(use, use.op.inputs[0], delta, use.op.get_attr("transpose_b"))
+    """``out_t = in_t @ W``, so ``dl/dW = sum over t of outer(in_t, delta_t)``.
+
+    And ``out = V @ in`` with the samples in the columns is ``out.T = in.T @ V.T``.
+    """
+    op = use.op
+    turned = op.get_attr("transpose_b" if use.position else "transpose_a")
+    return _products(use, op.inputs[1 - use.position], delta, turned == bool(use.position))
 
 
 @rule("BatchMatMulV2")
@@ -110,26 +115,30 @@ def _outer(left: Tensor, right: Tensor) -> Form:
 def _einsum(use: Use, delta: Tensor) -> Form:
     """``out[b,p,k] = sum over c of x[b,p,c] W[c,k]``: outer products over the positions ``p``.
 
-    Letters may stand for several axes. Where ``x``, ``W`` and ``out`` share a letter, such as a
-    head with weights of its own, there is one matrix for each, and they are written out.
+    Letters may stand for several axes, in any order. Where ``x``, ``W`` and ``out`` share a
+    letter, such as a head with weights of its own, there is one matrix for each, and they are
+    written out.
     """
-    x, w, out = _letters(use)
-    other, delta = use.by_sample(use.op.inputs[1 - use.position]), use.by_sample(delta, use.output)
+    x, w, out, rows = _letters(use)
+    other = use.op.inputs[1 - use.position]
+    use.by_sample(other, anywhere=True)  # refuses a batch axis that holds more than the samples
     inner = "".join(c for c in w if c in x and c not in out)
     outer = "".join(c for c in w if c in out and c not in x)
     if w not in (inner + outer, outer + inner):
-        return Block(_flat_entries(use, tf.einsum(f"{x},{out}->{x[0]}{w}", other, delta)))
-    shared = "".join(c for c in out if c in x)  # the batch, and the positions
-    sizes = [delta.shape[out.index(c)] for c in shared[1:]]
+        return Block(_flat_entries(use, tf.einsum(f"{x},{out}->{rows}{w}", other, delta)))
+    shared = "".join(c for c in out if c in x and c != rows)  # the positions
+    sizes = [delta.shape[out.index(c)] for c in shared]
     count = -1 if None in sizes else math.prod(sizes)
     m, n = (math.prod(use.weights.shape[w.index(c)] for c in letters) for letters in (inner, outer))
-    left = tf.reshape(tf.einsum(f"{x}->{shared}{inner}", other), [use.batch, count, m])
-    right = tf.reshape(tf.einsum(f"{out}->{shared}{outer}", delta), [use.batch, count, n])
+    left = tf.einsum(f"{x}->{rows}{shared}{inner}", other)
+    right = tf.einsum(f"{out}->{rows}{shared}{outer}", delta)
+    left = tf.reshape(left, [use.batch, count, m])
+    right = tf.reshape(right, [use.batch, count, n])
     return Outers(left, right) if w == inner + outer else Outers(right, left)
 
 
-def _letters(use: Use) -> tuple[str, str, str]:
-    """Return the letters of the rows, of the variable and of the output."""
+def _letters(use: Use) -> tuple[str, str, str, str]:
+    """Return the letters of the rows' tensor, the variable and the output; and the batch's."""
     equation = use.op.get_attr("equation").decode()
     inputs, out = equation.split("->")
     parts = [*inputs.split(","), out]
@@ -140,11 +149,13 @@ def _letters(use: Use) -> tuple[str, str, str]:
             count = tensor.shape.rank - len(part.replace("...", ""))
             parts[k] = part.replace("...", "".join(free[len(free) - count :]))
     x, w, out = parts[1 - use.position], parts[use.position], parts[2]
+    sizes = use.op.inputs[1 - use.position].shape
+    rows = "".join(c for c, n in zip(x, sizes, strict=True) if n is None)[:1]
     own = set(w) - set(x) - set(out)
     twice = any(len(set(part)) < len(part) for part in (x, w, out))
-    if len(use.op.inputs) != 2 or not x or x[0] != out[:1] or x[0] in w or own or twice:
+    if len(use.op.inputs) != 2 or not rows or rows not in out or rows in w or own or twice:
         raise use.unsupported(f"the equation {equation} is none of rows with weights")
-    return x, w, out
+    return x, w, out, rows
 
 
 @rule("BiasAdd", "AddV2", "Add")
@@ -183,13 +194,19 @@ def _entry_by_entry(use: Use, delta: Tensor) -> Form:
     return Block(_sum_to_variable(use, use.by_sample(gradient, use.output)))
 
 
-@rule("BroadcastTo", "Tile")
-def _repeat(use: Use, delta: Tensor) -> Form:
+@rule("BroadcastTo")
+def _broadcast(use: Use, delta: Tensor) -> Form:
     """``out_t = w``, so ``dl/dw = sum over t of delta_t``."""
-    sizes = use.weights.shape
-    if use.op.type == "Tile" and list(sizes[1:]) != list(delta.shape[1:]):
-        raise use.unsupported("only a repetition for each row is followed")
     return Block(_sum_to_variable(use, use.by_sample(delta, use.output)))
+
+
+@rule("Tile")
+def _repeat(use: Use, delta: Tensor) -> Form:
+    """``out_i = w`` for each sample ``i``, so ``dl_i/dw = delta_i``."""
+    repeated = [k for k, n in enumerate(delta.shape) if n != use.weights.shape[k]]
+    if len(repeated) != 1 or use.weights.shape[repeated[0]] != 1:
+        raise use.unsupported("only a repetition for each row is followed")
+    return Block(_flat_entries(use, use.by_sample(delta, use.output, anywhere=True)))
 
 
 @rule("GatherV2", "ResourceGather")
@@ -220,6 +237,24 @@ def _convolve(use: Use, delta: Tensor) -> Form:
     patches = tf.reshape(use.by_sample(patches, images), shape)
     gradient = tf.einsum("bpsgc,bpgf->bscgf", patches, delta)
     return Block(_flat_entries(use, gradient))
+
+
+@rule("Conv3D")
+def _convolve_volumes(use: Use, delta: Tensor) -> Form:
+    """The same for the patches of a volume."""
+    op, volumes = use.op, use.op.inputs[0]
+    *extent, channels, filters = use.weights.shape
+    plain = op.get_attr("data_format") == b"NDHWC" and set(op.get_attr("dilations")) == {1}
+    if use.position != 1 or not plain or volumes.shape[-1] != channels:
+        raise use.unsupported("only channels last, without dilation or groups, are followed")
+    patches = tf.raw_ops.ExtractVolumePatches(
+        input=volumes,
+        ksizes=[1, *extent, 1],
+        strides=op.get_attr("strides"),
+        padding=op.get_attr("padding").decode(),
+    )
+    left = use.positions(patches, math.prod(extent) * channels, volumes)
+    return _outer(left, use.positions(delta, filters, use.output))
 
 
 @rule("DepthwiseConv2dNative")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -144,8 +145,12 @@ def _explained(what: str) -> Iterator[None]:
     except NotImplementedError:
         raise
     except Exception as error:
-        said = " ".join(str(error).split())
-        raise ValueError(f"{what} {type(error).__name__}: {said:.400}") from error
+        said = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())  # without colours
+        hint = ""
+        if "None" in said:
+            hint = " (Their number is not known while the model is traced: write tf.shape(x)[0] "
+            hint += "where x.shape[0] stands.)"
+        raise ValueError(f"{what}{hint} {type(error).__name__}: {said:.400}") from error
 
 
 def _shapes(nest: Any, name: str) -> str:

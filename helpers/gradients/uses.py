@@ -18,7 +18,16 @@ from typing import Any
 from helpers.backend import keras, tf
 from helpers.gradients.forms import Tensor
 
-__all__ = ["CHOSEN", "MADE", "SAME", "TURNED", "Source", "UnsupportedOperation", "Use", "find_uses"]
+__all__ = [
+    "CHOSEN",
+    "MADE",
+    "SAME",
+    "TURNED",
+    "Source",
+    "UnsupportedOperation",
+    "Use",
+    "find_uses",
+]
 
 #: How a tensor is made of variables: the numbers of one variable in its own order, the
 #: transpose of one matrix, fixed rows of one table, or any other function.
@@ -95,7 +104,9 @@ class Use:
             "rows, or add a rule in helpers/gradients/rules.py."
         )
 
-    def by_sample(self, tensor: Tensor, like: Tensor | None = None) -> Tensor:
+    def by_sample(
+        self, tensor: Tensor, like: Tensor | None = None, *, anywhere: bool = False
+    ) -> Tensor:
         """Return a tensor with the samples on its first axis, and nothing else.
 
         A layer may have put other axes into the first one: ``(B * T, d)`` becomes ``(B, T, d)``,
@@ -103,19 +114,27 @@ class Use:
 
         Args:
             tensor: of the model, or computed from such.
-            like: a tensor of the model whose first axis is like this one's.
+            like: a tensor of the model whose axes are like this one's.
+            anywhere: move the batch axis to the front if it is not there.
 
         Raises:
-            UnsupportedOperation: no axis of the tensor is the batch.
+            UnsupportedOperation: no axis of the tensor is the batch, or it is not the first.
         """
         of_model = tensor if like is None else like
-        if of_model.shape.rank in (None, 0) or of_model.shape[0] is not None:
+        axis = _batch_axis(of_model)
+        if axis is None or (axis and not anywhere):
             shape = None if of_model.shape.rank is None else tuple(of_model.shape)
             raise self.unsupported(
                 f"the shape {shape} does not begin with the batch axis; a layer that mixes the "
                 "rows, such as batch normalisation in training, has no gradient of one sample"
             )
-        share, blocks = _share_of_first_axis(of_model, self.rows)
+        share, blocks = _share_of_batch_axis(of_model, self.rows)
+        if axis:
+            if share not in (1, None) or blocks:
+                raise self.unsupported("its batch axis is inside, and holds more than the samples")
+            others = [k for k in range(tensor.shape.rank) if k != axis]
+            moved = tf.transpose(tensor, [axis, *others])
+            return tf.reshape(moved, [self.batch, *_sizes(moved)[1:]])  # fails for other sizes
         if share == 1 and not blocks:
             return tensor
         rest = _sizes(tensor)[1:]
@@ -127,7 +146,7 @@ class Use:
 
     def positions(self, tensor: Tensor, width: int, like: Tensor | None = None) -> Tensor:
         """Return a tensor as ``(B, width)`` or, with several positions, ``(B, T, width)``."""
-        rows = self.by_sample(tensor, like)
+        rows = self.by_sample(tensor, like, anywhere=True)
         if rows.shape.rank == 2 and rows.shape[1] in (None, width):
             return tf.ensure_shape(rows, [None, width])
         sizes = rows.shape[1:]
@@ -172,8 +191,13 @@ def _made_by(op: Any, sources: dict[str, Source]) -> list[Source]:
     if not read:
         return []
     numbers = frozenset().union(*(s.numbers for s in read))
-    floats = [t for t in op.outputs if t.dtype.is_floating or t.dtype == tf.resource]
-    return [Source(t, numbers, _kind(op, read)) for t in floats]
+    return [Source(t, numbers, _kind(op, read)) for t in op.outputs if _carries_gradient(t)]
+
+
+def _carries_gradient(tensor: Tensor) -> bool:
+    """Return whether a gradient may flow through: numbers with fractions, or what holds such."""
+    kind = tensor.dtype
+    return kind.is_floating or kind.is_complex or kind in (tf.resource, tf.variant)
 
 
 def _kind(op: Any, read: Sequence[Source]) -> str:
@@ -219,11 +243,11 @@ def _known_size(op: Any) -> bool:
     return sizes.rank is not None and None not in list(sizes)[begin:end:step]
 
 
-def _share_of_first_axis(tensor: Tensor, rows: frozenset[str]) -> tuple[Fraction | None, int]:
-    """Return how many entries of the first axis each sample has, and how many blocks lie outside.
+def _share_of_batch_axis(tensor: Tensor, rows: frozenset[str]) -> tuple[Fraction | None, int]:
+    """Return how many entries of the batch axis each sample has, and how many blocks lie outside.
 
-    The way back from the tensor to the rows tells it: a reshape moves axes into the first one or
-    out of it. None: it cannot be told. Later steps would fail on a wrong number, not go on.
+    The way back from the tensor to the rows tells it: a reshape moves axes into that one or out
+    of it. None: it cannot be told. Later steps would fail on a wrong number, not go on.
     """
     share, blocks = Fraction(1), 0
     while tensor.op.type != "Placeholder":
@@ -243,6 +267,14 @@ def _share_of_first_axis(tensor: Tensor, rows: frozenset[str]) -> tuple[Fraction
             return None, blocks
         tensor = (with_batch or candidates)[0]
     return share, blocks
+
+
+def _batch_axis(tensor: Tensor) -> int | None:
+    """Return which axis has an unknown size: the first one, or the only one; None: no such."""
+    sizes = list(tensor.shape) if tensor.shape.rank is not None else []
+    if sizes and sizes[0] is None:
+        return 0
+    return sizes.index(None) if sizes.count(None) == 1 else None
 
 
 def _known_product(tensor: Tensor) -> int | None:
