@@ -305,6 +305,17 @@ ZOO: dict[str, tuple[Callable, Callable, Callable]] = {
     "bidirectional": (chain(lambda: L.Bidirectional(L.GRU(3, return_sequences=True))), sequences,
                       summed),
     "stacked rnn": (chain(lambda: L.RNN([L.LSTMCell(3), L.GRUCell(2)])), sequences, summed),
+    "bidirectional with mask": (embedded(lambda units, **options: L.Bidirectional(L.LSTM(
+        units, return_sequences=True, **options))), words, summed),
+    "tokens in the batch axis": (raw({"w": (D, 2, 3), "v": (D, 3)}, lambda w, x: tf.reshape(
+        tf.concat([tf.reshape(tf.einsum(e, tf.reshape(x, [-1, D]), w[k]), [-1, size]) for e, k, size
+                   in [("nd,dhk->nhk", "w", 6), ("nd,dk->ndk", "v", 12)]], 1), [-1, T * 18])),
+                   sequences, summed),
+    "one number": (raw({"w": ()}, lambda w, x: x * w["w"] + tf.where(x > 0, w["w"], x)), sequences,
+                   summed),
+    "rows of a flat sequence": (raw({"w": (D, 2)}, lambda w, x: tf.reshape(tf.matmul(tf.gather(
+        tf.reshape(x, [-1, D]), tf.reshape(T * tf.range(tf.shape(x)[0])[:, None] + [[0, 2, 2]],
+                                           [-1])), w["w"]), [-1, 6])), sequences, summed),
     "conv lstm": (chain(lambda: L.Reshape((2, 3, 3, 1)), lambda: L.ConvLSTM2D(2, 2)),
                   lambda n: (np.random.default_rng(0).normal(size=(n, 18)), np.ones(n)), summed),
     "tied softmax": (tied_softmax, next_words, masked_words),

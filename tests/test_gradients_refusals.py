@@ -34,6 +34,20 @@ def _same_weights_every_time():
     keras.utils.set_random_seed(0)
 
 
+@pytest.mark.parametrize("factor", [1e-25, 1e-20, 1e20])
+def test_norms_whose_squares_do_not_fit_into_single_precision_are_exact(factor):
+    x, y = dense_rows(4)
+    model = linear()
+
+    def scaled(y, p):
+        return factor * half_square(y, p)
+
+    weights = np.array([1.0, -2.0, 0.5, 0.0])
+    got = PerSampleGradients(model, scaled).norms(x, y, sample_weight=weights)
+    want = np.abs(weights) * naive_norms(model, scaled, x, y)
+    np.testing.assert_allclose(got, want, rtol=1e-4)
+
+
 # --- coupled rows ------------------------------------------------------------------------
 
 
@@ -115,6 +129,58 @@ def test_a_batch_of_equal_labels_certifies_no_later_batch():
     )
     with pytest.raises(ValueError, match="changes with the rows beside it"):
         engine.norms(x[2:6], y[2:6])
+
+
+def coupled_hinge(y, p):
+    margins = tf.nn.relu(1 - y * p[:, 0])
+    return margins * (1 + tf.reduce_mean(margins))
+
+
+@pytest.mark.parametrize("factor", [100.0, np.nan])
+def test_a_batch_without_gradients_certifies_no_later_batch(factor):
+    x, _ = dense_rows(8)
+    model = linear()
+    y = np.sign(model(x)[:, 0].numpy())
+    engine = PerSampleGradients(model, coupled_hinge)
+    engine.norms(factor * x * y[:, None] * y[:, None], y)
+    engine.certify(factor * x, y)
+    with pytest.raises(ValueError, match="changes with the rows beside it"):
+        engine.norms(x, -y)
+
+
+def test_dot_products_along_nothing_certify_no_norms():
+    x, y = dense_rows(8)
+    engine = PerSampleGradients(linear(), lambda y, p: (p[:, 0] - tf.reduce_mean(p) - y) ** 2)
+    zeros = [np.zeros(v.shape) for v in engine.model.trainable_variables]
+    engine.dots(x, y, zeros)
+    for function in (engine.norms, lambda x, y: engine.dots(x, y, [z + 1 for z in zeros])):
+        with pytest.raises(ValueError, match="changes with the rows beside it"):
+            function(x, y)
+
+
+def sorted_rows(x, w):
+    order = tf.argsort(x[:, 0], stable=True)
+    return tf.gather(tf.matmul(tf.gather(x, order), w), tf.argsort(order))
+
+
+def sorted_entries(x, w):
+    flat = tf.reshape(x[:, :, None] * w[0], [-1, 3])
+    order = tf.argsort(tf.cast(flat[:, 0] > 0, "int32"), stable=True)
+    back = tf.gather(tf.matmul(tf.gather(flat, order), w), tf.argsort(order))
+    return tf.reduce_sum(tf.reshape(back, [-1, 3, 3]), axis=1)
+
+
+def picked_rows(x, w):
+    return tf.scatter_nd(tf.where(x[:, 0] > 0), tf.matmul(tf.boolean_mask(x, x[:, 0] > 0), w),
+                         tf.shape(x, "int64"))  # fmt: skip
+
+
+@pytest.mark.parametrize("call", [sorted_rows, sorted_entries, picked_rows])
+def test_rows_in_an_order_of_their_contents_are_refused_even_where_it_is_their_own(call):
+    x, y = dense_rows(8)
+    model = Plain(call)
+    with pytest.raises(UnsupportedOperation, match="/matrix.*sorted or picked by what they hold"):
+        PerSampleGradients(model, half_square).norms(np.ones_like(x) + 0 * x, y)
 
 
 # --- refusals ----------------------------------------------------------------------------
@@ -206,6 +272,28 @@ def test_weights_that_hide_in_lists_loops_or_complex_numbers_are_followed_or_ref
         refused, got = str(refusal), want
     assert not refused or "/matrix" in refused
     np.testing.assert_allclose(got, want, rtol=1e-4)
+
+
+def test_weights_of_a_size_that_is_not_known_yet_are_refused():
+    model = Plain(lambda x, w: tf.matmul(x, tf.math.segment_sum(tf.transpose(w), [0, 1, 2])))
+    with pytest.raises(UnsupportedOperation, match=r"/matrix.*shape \(None, 3\) is not known"):
+        PerSampleGradients(model, half_square).norms(*dense_rows(4))
+
+
+@pytest.mark.parametrize("rows", [tf.ragged.constant([[1.0], [2.0, 3.0]]), tf.sparse.eye(2)])
+def test_rows_that_are_not_dense_are_refused(rows):
+    dataset = tf.data.Dataset.from_tensor_slices((rows, np.zeros(2))).batch(2)
+    engine = PerSampleGradients(linear(), half_square)
+    with pytest.raises(TypeError, match="Rows must be dense arrays; got a .*Tensor"):
+        engine.norms(rows, np.zeros(2))
+    with pytest.raises(ValueError, match="must yield dense tensors; it yields a .*Tensor"):
+        engine.norms_over(dataset)
+
+
+def test_a_dataset_of_single_rows_is_refused():
+    dataset = tf.data.Dataset.from_tensor_slices(dense_rows(4))
+    with pytest.raises(ValueError, match=r"yields single rows; call batch\(...\)"):
+        PerSampleGradients(linear(), half_square).norms_over(dataset)
 
 
 def test_a_size_that_is_not_known_yet_is_explained():

@@ -87,6 +87,8 @@ def as_arrays(x: Inputs, y: Inputs) -> tuple[Inputs, Inputs]:
 
 def _as_array(value: Any) -> Any:
     """Return a NumPy array; a tensor stays one."""
+    if type(value).__name__ in ("RaggedTensor", "SparseTensor"):
+        raise TypeError(f"Rows must be dense arrays; got a {type(value).__name__}. Call to_tensor.")
     return value if hasattr(value, "numpy") else np.asarray(value)
 
 

@@ -44,6 +44,7 @@ from helpers.gradients.tracing import (
 __all__ = ["PerSampleGradients"]
 
 _CERTIFIED_ROWS = 256  # of the first batch
+_SMALLEST = 1e-15  # norms below may have squares that vanish in single precision
 
 
 class PerSampleGradients:
@@ -175,7 +176,7 @@ class PerSampleGradients:
         n = count_rows(y)
         if n < 2:
             raise ValueError("certify needs at least 2 rows, to see if they are coupled; got 1.")
-        weights = random_weights(n)
+        weights, moves = random_weights(n), np.zeros(n)
         losses, pairs = self._check(x, y, weights)
         tolerance = self._tolerance()
         batches = [(take_rows(x, r), take_rows(y, r), weights[r]) for r in smaller_batches(n)]
@@ -187,10 +188,12 @@ class PerSampleGradients:
         worst = share_of_mismatch(alone, among_all, tolerance, COUPLED)
         for where, (delta, weighted) in pairs.items():
             message = f"Samples are coupled, or the batch axis is not first, at {where}."
-            rows = weights[:, None] * delta.numpy().reshape(n, -1).astype(np.float64)
+            plain = delta.numpy().reshape(n, -1).astype(np.float64)
+            rows, moves = weights[:, None] * plain, moves + np.abs(plain).sum(axis=1)
             found = weighted.numpy().reshape(n, -1)
             worst = max(worst, share_of_mismatch(found, rows, tolerance, message))
-        self._certify_for_good(self._key(x, y), y)
+        for name in ("norms", "dots"):
+            self._certify_for_good((name, self._key(x, y)), y, moves)
         return worst
 
     def norms_over(
@@ -308,7 +311,7 @@ class PerSampleGradients:
 
         def values(x: Inputs, y: Inputs, weights: Any) -> np.ndarray:
             try:
-                found = traced(*as_tensors([x, y, weights, *more])).numpy().astype(np.float64)
+                found = traced(*as_tensors([x, y, weights]), *more).numpy().astype(np.float64)
             except tf.errors.InvalidArgumentError as error:
                 # TensorFlow says where, then shows Python's stack, and ends with the reason.
                 said = error.message.split("[[{{node")[0].strip().splitlines()[-1].strip()
@@ -320,23 +323,38 @@ class PerSampleGradients:
                 raise ValueError(f"The loss must return one value a row; {rows}.")
             return found
 
-        if n > 1 and key not in self._certified:
-            few = min(n, _CERTIFIED_ROWS)
-            if not see_independent(
-                lambda rows, w: values(take_rows(x, rows), take_rows(y, rows), w),
-                few,
-                self._tolerance(),
-            ):
-                # This says where.
-                self.certify(take_rows(x, slice(0, few)), take_rows(y, slice(0, few)))
-                raise ValueError(COUPLED)
-            self._certify_for_good(key, take_rows(y, slice(0, few)))
-        return values(x, y, weights)
+        few = min(n, _CERTIFIED_ROWS)
+        new = n > 1 and (name, key) not in self._certified
+        if new and not see_independent(
+            lambda rows, w: values(take_rows(x, rows), take_rows(y, rows), w),
+            few,
+            self._tolerance(),
+        ):
+            # This says where.
+            self.certify(take_rows(x, slice(0, few)), take_rows(y, slice(0, few)))
+            raise ValueError(COUPLED)
+        found = values(x, y, weights)
+        if new:
+            self._certify_for_good((name, key), take_rows(y, slice(0, few)), found[:few])
+        if name != "norms" or not self._single():
+            return found
+        weights = np.asarray(weights)
+        return _rescaled(
+            found, weights, lambda rows, w: values(take_rows(x, rows), take_rows(y, rows), w)
+        )
 
-    def _certify_for_good(self, key: Any, y: Inputs) -> None:
-        """Let later batches go unchecked, unless labels that are all alike could hide a fault."""
-        if labels_differ(y):
+    def _certify_for_good(self, key: Any, y: Inputs, moves: np.ndarray) -> None:
+        """Let later batches go unchecked, unless this one could hide a fault.
+
+        As labels that are all alike could, and rows of which not even two move a weight.
+        """
+        if labels_differ(y) and np.count_nonzero(np.isfinite(moves) & (moves != 0)) > 1:
             self._certified.add(key)
+
+    def _single(self) -> bool:
+        """Return whether something is computed in single precision, and nothing in half."""
+        dtypes = {layer.compute_dtype for layer in layers_of(self.model)}
+        return "float32" in dtypes and not dtypes & {"float16", "bfloat16"}
 
     def _function(
         self, name: str, key: Any, function: Callable, x: Inputs, y: Inputs, *more: Any
@@ -394,6 +412,26 @@ class PerSampleGradients:
         key = self._key(x, y)
         function = self._function("check", key, self._flow.weighted_deltas, x, y, weights)
         return function(*as_tensors([x, y, weights]))
+
+
+def _rescaled(
+    norms: np.ndarray, weights: np.ndarray, again: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Return norms, those computed again whose squares do not fit into single precision.
+
+    A loss that is ``2**60`` times larger has a gradient that is ``2**60`` times larger.
+
+    Args:
+        norms: as they came.
+        weights: one a row.
+        again: the norms of some rows under other weights.
+    """
+    small, large = (norms < _SMALLEST) & (weights != 0), np.isinf(norms)
+    for rows, factor in ((np.flatnonzero(small), 2.0**60), (np.flatnonzero(large), 2.0**-60)):
+        if len(rows):
+            found = again(rows, factor * weights[rows]) / factor
+            norms[rows] = np.where(np.isfinite(found), found, norms[rows])
+    return norms
 
 
 class _Bad:

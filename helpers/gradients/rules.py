@@ -53,6 +53,8 @@ def factor(use: Use, delta: Tensor) -> Form:
         known = ", ".join(sorted(RULES))
         loop = " (write a loop of your own out, step by step)" * ("While" in use.op.type)
         raise use.unsupported(f"there is no rule for {use.op.type}{loop}, only for {known}")
+    if None in use.weights.shape:
+        raise use.unsupported(f"its shape {use.weights.shape} is not known before it is computed")
     if delta.dtype.is_complex or use.weights.dtype.is_complex:
         raise use.unsupported("complex numbers have no rule")
     form = RULES[use.op.type](use, delta)
@@ -121,14 +123,18 @@ def _einsum(use: Use, delta: Tensor) -> Form:
     """
     x, w, out, rows = _letters(use)
     other = use.op.inputs[1 - use.position]
-    use.by_sample(other, anywhere=True)  # refuses a batch axis that holds more than the samples
+    # A batch axis may hold more than the samples; this refuses all but positions of each sample.
+    each = use.by_sample(other, anywhere=True).shape.rank - other.shape.rank
     inner = "".join(c for c in w if c in x and c not in out)
     outer = "".join(c for c in w if c in out and c not in x)
     if w not in (inner + outer, outer + inner):
-        return Block(_flat_entries(use, tf.einsum(f"{x},{out}->{rows}{w}", other, delta)))
+        gradient = tf.einsum(f"{x},{out}->{rows}{w}", other, delta)
+        if each:
+            gradient = tf.reduce_sum(use.by_sample(gradient, other), axis=1)
+        return Block(_flat_entries(use, gradient))
     shared = "".join(c for c in out if c in x and c != rows)  # the positions
     sizes = [delta.shape[out.index(c)] for c in shared]
-    count = -1 if None in sizes else math.prod(sizes)
+    count = -1 if each or None in sizes else math.prod(sizes)
     m, n = (math.prod(use.weights.shape[w.index(c)] for c in letters) for letters in (inner, outer))
     left = tf.einsum(f"{x}->{rows}{shared}{inner}", other)
     right = tf.einsum(f"{out}->{rows}{shared}{outer}", delta)

@@ -88,6 +88,13 @@ def _of_dataset(dataset: tf.data.Dataset, _: None) -> Stream:
             f"it yields {spec}."
         )
 
+    for part in tf.nest.flatten(spec):
+        if not isinstance(part, tf.TensorSpec):
+            kind = type(part).__name__.removesuffix("Spec")
+            raise ValueError(f"The dataset must yield dense tensors; it yields a {kind}: {spec}.")
+        if part.shape.rank == 0:
+            raise ValueError(f"The dataset yields single rows; call batch(...) on it: {spec}.")
+
     def batches(start: int) -> Iterator[Batch]:
         done = 0
         for element in dataset:

@@ -96,9 +96,12 @@ def _written_out(model: keras.Model) -> Iterator[None]:
     Both compute the same, in a graph that shows each use of a variable.
     """
     recurrent = [m for m in layers_of(model) if isinstance(m, keras.layers.RNN) and not m.unroll]
+    turned = [m for m in recurrent if m.go_backwards and m.zero_output_for_mask]
     eager = tf.config.functions_run_eagerly()
     for layer in recurrent:
         layer.unroll = True
+    for layer in turned:
+        layer.go_backwards, layer.inner_loop = False, _backwards(layer.inner_loop)
     tf.config.run_functions_eagerly(True)
     try:
         yield
@@ -106,6 +109,26 @@ def _written_out(model: keras.Model) -> Iterator[None]:
         tf.config.run_functions_eagerly(eager)
         for layer in recurrent:
             layer.unroll = False
+        for layer in turned:
+            del layer.inner_loop
+            layer.go_backwards = True
+
+
+def _backwards(forwards: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a recurrent layer's loop over time, from the end of the sequence.
+
+    A loop of Keras that is written out goes backwards itself, but it then masks its outputs in
+    the order of the sequence.
+    """
+
+    def turned(tensor: Any) -> Any:
+        return None if tensor is None else tf.reverse(tensor, [1])
+
+    def loop(sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
+        sequences, mask = tf.nest.map_structure(turned, (sequences, mask))
+        return forwards(sequences, initial_state, mask=mask, training=training)
+
+    return loop
 
 
 def layers_of(model: keras.Model) -> list[keras.Layer]:

@@ -35,6 +35,8 @@ SAME, TURNED, CHOSEN, MADE = "same", "turned", "chosen", "made"
 
 # These hand on a variable's numbers in their order.
 _PASSES_ON = frozenset({"ReadVariableOp", "Identity", "Cast", "Reshape", "ExpandDims", "Squeeze"})
+# Along the batch, these find the rows' order, or some rows.
+_PICKS = frozenset({"TopKV2", "Where", "Unique", "UniqueV2"})
 # No gradient flows through these, so what they read does not matter.
 _STOPS = frozenset({"Shape", "ShapeN", "Size", "Rank", "StopGradient", "VariableShape"})
 _STOPS |= {"ZerosLike", "OnesLike", "VarIsInitializedOp"}
@@ -129,6 +131,8 @@ class Use:
                 "rows, such as batch normalisation in training, has no gradient of one sample"
             )
         share, blocks = _share_of_batch_axis(of_model, self.rows)
+        if share == 0:
+            raise self.unsupported("the rows are sorted or picked by what they hold")
         if axis:
             if share not in (1, None) or blocks:
                 raise self.unsupported("its batch axis is inside, and holds more than the samples")
@@ -247,7 +251,8 @@ def _share_of_batch_axis(tensor: Tensor, rows: frozenset[str]) -> tuple[Fraction
     """Return how many entries of the batch axis each sample has, and how many blocks lie outside.
 
     The way back from the tensor to the rows tells it: a reshape moves axes into that one or out
-    of it. None: it cannot be told. Later steps would fail on a wrong number, not go on.
+    of it. None: it cannot be told. Later steps would fail on a wrong number, not go on. 0: the
+    entries stand in an order that the rows' contents decide, which no check on a batch shows.
     """
     share, blocks = Fraction(1), 0
     while tensor.op.type != "Placeholder":
@@ -261,7 +266,11 @@ def _share_of_batch_axis(tensor: Tensor, rows: frozenset[str]) -> tuple[Fraction
             blocks = math.prod(int(n) for n in tf.get_static_value(op.inputs[1]))
         elif op.type == "BatchToSpaceND":
             return (Fraction(1) if share == 1 else None), 0
+        elif op.type in _PICKS and op.inputs[0].shape.rank and op.inputs[0].shape[-1] is None:
+            return Fraction(0), blocks
         candidates = [t for t in op.inputs if t.name in rows]
+        if op.type == "GatherV2" and not op.get_attr("batch_dims"):
+            candidates = [t for t in candidates if t is op.inputs[1]] or candidates
         with_batch = [t for t in candidates if t.shape.rank and None in list(t.shape)]
         if not candidates:
             return None, blocks
