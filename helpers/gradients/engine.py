@@ -6,6 +6,7 @@ first of them, and applied to one batch or to any number of rows.
 
 from __future__ import annotations
 
+import functools
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -336,11 +337,13 @@ class PerSampleGradients:
         found = values(x, y, weights)
         if new:
             self._certify_for_good((name, key), take_rows(y, slice(0, few)), found[:few])
-        if name != "norms" or not self._single():
+        fits = (found >= _SMALLEST) & (found < np.inf)
+        if name != "norms" or fits.all() or not self._single:
             return found
-        weights = np.asarray(weights)
         return _rescaled(
-            found, weights, lambda rows, w: values(take_rows(x, rows), take_rows(y, rows), w)
+            found,
+            np.asarray(weights),
+            lambda rows, w: values(take_rows(x, rows), take_rows(y, rows), w),
         )
 
     def _certify_for_good(self, key: Any, y: Inputs, moves: np.ndarray) -> None:
@@ -351,6 +354,7 @@ class PerSampleGradients:
         if labels_differ(y) and np.count_nonzero(np.isfinite(moves) & (moves != 0)) > 1:
             self._certified.add(key)
 
+    @functools.cached_property
     def _single(self) -> bool:
         """Return whether something is computed in single precision, and nothing in half."""
         dtypes = {layer.compute_dtype for layer in layers_of(self.model)}

@@ -265,7 +265,7 @@ def _share_of_batch_axis(tensor: Tensor, rows: frozenset[str]) -> tuple[Fraction
         elif op.type == "SpaceToBatchND":
             blocks = math.prod(int(n) for n in tf.get_static_value(op.inputs[1]))
         elif op.type == "BatchToSpaceND":
-            return (Fraction(1) if share == 1 else None), 0
+            return (Fraction(1) if share == 1 else None), blocks
         elif op.type in _PICKS and op.inputs[0].shape.rank and op.inputs[0].shape[-1] is None:
             return Fraction(0), blocks
         candidates = [t for t in op.inputs if t.name in rows]
