@@ -22,7 +22,7 @@ unexport MPLBACKEND # a backend chosen by a shell would keep figures out of the 
 
 help: ## print this list
 	@echo 'make TARGET [ARGS="..."] [PYTHON=python3.12]'
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F '|' '{printf "%-11s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F '|' '{printf "%-14s %s\n", $$1, $$2}'
 
 run: $(READY) ## execute the walk on data and write a report; ARGS="--source sample"
 	@$(PY) -m helpers run $(ARGS)
