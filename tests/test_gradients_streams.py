@@ -114,6 +114,8 @@ def test_labels_that_are_missing_or_come_twice_are_refused(click, tmp_path):
     empty = tf.data.Dataset.from_tensor_slices((x, y)).batch(4).take(0)
     with pytest.raises(ValueError, match="There are no rows"):
         engine.norms_over(empty, progress=False)
+    with pytest.raises(ValueError, match="There are no rows"):
+        engine.write_norms(tmp_path / "norms.parquet", empty, progress=False)
 
 
 def test_columns_that_make_no_array_are_refused(click, tmp_path):
@@ -179,17 +181,36 @@ def test_a_stopped_run_goes_on_and_ends_as_if_it_had_not_stopped(
     assert pq.read_table(out).column("row").to_pylist() == list(range(N))
 
 
-def test_pieces_of_other_weights_or_rows_are_refused(click, tmp_path, monkeypatch):
+def test_pieces_of_another_model_loss_or_rows_are_refused(click, tmp_path, monkeypatch):
     engine, x, y, _ = click
+    folder = parquet(tmp_path / "rows", x, y)
+    for file in folder.iterdir():
+        table = pq.read_table(file)
+        pq.write_table(table.append_column("bought", table["clicked"]), file)
     out, norms = tmp_path / "norms.parquet", engine.norms
     monkeypatch.setattr(engine, "norms", lambda *a, **k: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         engine.write_norms(out, x, y, progress=False)
     monkeypatch.setattr(engine, "norms", norms)
-    with pytest.raises(ValueError, match="pieces of other weights or other rows. Remove the fol"):
+    with pytest.raises(ValueError, match="pieces of another model, loss or rows. Remove"):
         engine.write_norms(out, x, 1 - y, progress=False)
+    other = PerSampleGradients(engine.model, half_square)
+    with pytest.raises(ValueError, match="pieces of another model, loss or rows. Remove"):
+        other.write_norms(out, x, y, progress=False)
+    engine.model.get_layer("items").trainable = False
+    with pytest.raises(ValueError, match="pieces of another model, loss or rows. Remove"):
+        engine.write_norms(out, x, y, progress=False)
+    engine.model.get_layer("items").trainable = True
+    out = tmp_path / "from_files.parquet"
+    monkeypatch.setattr(engine, "norms", lambda *a, **k: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        engine.write_norms(out, folder, label="clicked", progress=False)
+    monkeypatch.setattr(engine, "norms", norms)
+    with pytest.raises(ValueError, match="pieces of another model, loss or rows. Remove"):
+        engine.write_norms(out, folder, label="bought", progress=False)
+    out = tmp_path / "norms.parquet"
     engine.model.set_weights([w + 1 for w in engine.model.get_weights()])
-    with pytest.raises(ValueError, match="pieces of other weights or other rows. Remove the fol"):
+    with pytest.raises(ValueError, match="pieces of another model, loss or rows. Remove"):
         engine.write_norms(out, x, y, progress=False)
 
 

@@ -37,6 +37,7 @@ from helpers.gradients.tracing import (
     as_tensors,
     checked_loss,
     checked_model,
+    explained,
     layers_of,
     rows_key,
     trace,
@@ -275,15 +276,17 @@ class PerSampleGradients:
 
         Raises:
             UnsupportedOperation: a variable is used in a way that no rule covers.
-            ValueError: as ``norms_over``, or the pieces come from other weights or other rows.
+            ValueError: as ``norms_over``, or the pieces come from another model, loss or rows.
 
         Warns:
             RuntimeWarning: norms are NaN or infinite; it names their rows.
         """
         stream = open_stream(self.model, x, y, label=label, batch_size=batch_size)
-        pieces = Pieces(Path(out), self.model, stream.fingerprint)
+        pieces = Pieces(Path(out), self.model, self.loss, stream.fingerprint)
         for _ in pieces.add(self._batches(stream, pieces.done, progress)):
             pass
+        if not pieces.done:
+            raise ValueError("There are no rows: the dataset or the files are empty.")
         return pieces.finish()
 
     def _batches(self, stream: Stream, start: int, progress: bool) -> Iterator[np.ndarray]:
@@ -372,15 +375,8 @@ class PerSampleGradients:
         """Return checked arrays, after building a model that has never been called."""
         x, y = as_arrays(x, y)
         if not self.model.built:
-            first = as_tensors(take_rows(x, slice(0, 1)))
-            try:
-                self.model(first, training=False)
-            except Exception as error:
-                said = " ".join(str(error).split())
-                kind = type(error).__name__
-                raise ValueError(
-                    f"The model cannot be built on these inputs. {kind}: {said:.400}"
-                ) from error
+            with explained("The model cannot be built on these inputs."):
+                self.model(as_tensors(take_rows(x, slice(0, 1))), training=False)
         return x, y
 
     def _key(self, x: Inputs, y: Inputs) -> Any:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,24 +28,27 @@ class Pieces:
     Args:
         out: the Parquet file that is to be.
         model: whose weights the norms belong to.
+        loss: under which; known by its name and code only.
         fingerprint: of the rows.
 
     Attributes:
         done: number of rows in the finished pieces.
 
     Raises:
-        ValueError: pieces of other weights or rows lie there.
+        ValueError: pieces of another model, loss or other rows lie there.
     """
 
-    def __init__(self, out: Path, model: keras.Model, fingerprint: str) -> None:
+    def __init__(
+        self, out: Path, model: keras.Model, loss: Callable[..., Any], fingerprint: str
+    ) -> None:
         self.out = Path(out)
         self.folder = self.out.with_name(f"{self.out.name}.pieces")
-        made_of = {"weights": _digest(model), "rows": fingerprint}
+        made_of = {"model": _digest(model, loss), "rows": fingerprint}
         facts = self.folder / "made_of.json"
         self.folder.mkdir(parents=True, exist_ok=True)
         if facts.exists() and json.loads(facts.read_text(encoding="utf-8")) != made_of:
             raise ValueError(
-                f"{self.folder} holds pieces of other weights or other rows. Remove the folder, "
+                f"{self.folder} holds pieces of another model, loss or rows. Remove the folder, "
                 "or write to another file."
             )
         write_atomically(facts, json.dumps(made_of))
@@ -94,8 +98,13 @@ def _write(file: Path, tables: Iterable[pa.Table]) -> None:
     trial.replace(file)
 
 
-def _digest(model: keras.Model) -> str:
+def _digest(model: keras.Model, loss: Callable[..., Any]) -> str:
+    """Return a digest of the weights, of which of them are trainable, and of the loss."""
     digest = hashlib.sha256()
-    for weight in model.get_weights():
-        digest.update(np.ascontiguousarray(weight).tobytes())
+    for variable in model.weights:
+        digest.update(f"{variable.shape} {variable.trainable}".encode())
+        digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
+    name = getattr(loss, "__qualname__", type(loss).__qualname__)
+    code = getattr(getattr(loss, "__code__", None), "co_code", b"")
+    digest.update(name.encode() + code)
     return digest.hexdigest()

@@ -139,7 +139,8 @@ def _of_parquet(path: Path, model: keras.Model, label: str, batch_size: int) -> 
             yield x, _array(table[label], f"{file}: column {label}"), None
 
     facts = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-    return Stream(sum(counts), hashlib.sha256(repr(facts).encode()).hexdigest(), batches)
+    digest = hashlib.sha256(repr((facts, names, label)).encode())
+    return Stream(sum(counts), digest.hexdigest(), batches)
 
 
 def _tables(

@@ -15,6 +15,7 @@ __all__ = [
     "as_tensors",
     "checked_loss",
     "checked_model",
+    "explained",
     "layers_of",
     "rows_key",
     "trace",
@@ -143,13 +144,13 @@ def traced_losses(model: keras.Model, loss: Callable[[Any, Any], Any], x: Any, y
         ValueError: the model does not take these inputs, the loss does not take these labels, or
             it does not return one value a row.
     """
-    with _explained(f"The model does not take these inputs: {_shapes(x, 'x')}."):
+    with explained(f"The model does not take these inputs: {_shapes(x, 'x')}."):
         prediction = model(x, training=False)
     if isinstance(prediction, tf.Tensor) and prediction.dtype.is_floating:
         # Keras casts inputs by itself; labels of another precision would be refused.
         y = map_leaves(lambda a: tf.cast(a, prediction.dtype) if a.dtype.is_floating else a, y)
     told = f"{_shapes(y, 'y')}; {_shapes(prediction, 'prediction')}"
-    with _explained(f"The loss does not take these labels: {told}."):
+    with explained(f"The loss does not take these labels: {told}."):
         losses = tf.convert_to_tensor(loss(y, prediction))
     if losses.shape.rank != 1 or losses.shape[0] is not None:
         raise ValueError(
@@ -161,12 +162,10 @@ def traced_losses(model: keras.Model, loss: Callable[[Any, Any], Any], x: Any, y
 
 
 @contextlib.contextmanager
-def _explained(what: str) -> Iterator[None]:
+def explained(what: str) -> Iterator[None]:
     """Begin the message of an error with what was tried."""
     try:
         yield
-    except NotImplementedError:
-        raise
     except Exception as error:
         said = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())  # without colours
         hint = ""
