@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -155,6 +155,62 @@ class Trainer:
         weights = self._model.get_weights()
         _refuse_diverged("a weight", sum(float(w.sum()) for w in weights), len(order))
         return Fitted(self.kind, weights, history, self._forward)
+
+    def checkpoints(
+        self,
+        labels: np.ndarray,
+        *,
+        seed: int,
+        order: np.ndarray,
+        at: Sequence[int],
+        sample_weight: np.ndarray | None = None,
+        progress: bool = False,
+    ) -> list[Fitted]:
+        """Fit as :meth:`fit` with this order, and return the models on the way.
+
+        Args:
+            labels: shape ``(n,)``.
+            seed: of the first weights.
+            order: which rows each update sees, ``(updates, batch_size)``.
+            at: after how many updates, rising, from 0 (the first weights) to all of them.
+            sample_weight: shape ``(n,)``.
+            progress: show a bar.
+
+        Returns:
+            One fitted model for each number in ``at``; the history of each is its part of the way.
+
+        Raises:
+            ValueError: ``at`` is empty, does not rise or leaves the order; else as ``fit``.
+
+        Example:
+            >>> from helpers.models import LADDER
+            >>> trainer = Trainer(LADDER["linear"], {"dense": np.ones((4, 1))}, {}, batch_size=2)
+            >>> order = np.array([[0, 1], [2, 3]])
+            >>> kept = trainer.checkpoints(np.ones(4), seed=0, order=order, at=[0, 2])
+            >>> [len(fitted.history) for fitted in kept]
+            [0, 1]
+        """
+        weight = self._checked(labels, sample_weight)
+        order, _ = self._order(np.arange(self._size), None, None, order, seed)
+        at = [int(update) for update in at]
+        if not at or at != sorted(set(at)) or not 0 <= at[0] <= at[-1] <= len(order):
+            raise ValueError(
+                f"at must hold rising numbers of updates from 0 to {len(order)}; got {at}."
+            )
+        self._restart(seed)
+        y, w = tf.constant(labels, tf.float32), tf.constant(weight)
+        sequence, found, done = tf.constant(order), [], 0
+        for stop in tqdm(at, desc=f"fit {self.kind.name}", leave=False, disable=not progress):
+            rows = []
+            if stop > done:
+                loss = float(self._updates(sequence, tf.constant(done), tf.constant(stop), y, w))
+                rows = [{"updates": stop, "train_loss": loss}]
+            weights = self._model.get_weights()
+            _refuse_diverged("a weight", sum(float(v.sum()) for v in weights), stop)
+            history = pd.DataFrame(rows, columns=["updates", "train_loss"])
+            found.append(Fitted(self.kind, weights, history, self._forward))
+            done = stop
+        return found
 
     def _order(
         self,
