@@ -7,8 +7,21 @@ both. Higher always means "more of it": a larger loss, a longer gradient. The sc
 
 from helpers.importance.checkpoints import in_run_shapley, tracin_scores
 from helpers.importance.curvature import Curvature, as_float64, conjugate_gradients
+from helpers.importance.dynamics import (
+    Dynamics,
+    area_under_margin,
+    early_errors,
+    follow,
+    forgetting_events,
+    mean_losses,
+)
 from helpers.importance.errors import output_errors, sample_losses
-from helpers.importance.folds import out_of_fold_errors
+from helpers.importance.folds import (
+    adjusted_margins,
+    out_of_fold_errors,
+    out_of_fold_losses,
+    out_of_fold_probabilities,
+)
 from helpers.importance.goals import goal_gradient, goal_losses
 from helpers.importance.influence import influence_scores
 from helpers.importance.inside import activation_norms, input_saliency, weight_importance
@@ -26,13 +39,19 @@ from helpers.importance.table import SCORES, importance_table
 __all__ = [
     "SCORES",
     "Curvature",
+    "Dynamics",
     "Logistic",
     "activation_norms",
+    "adjusted_margins",
+    "area_under_margin",
     "as_float64",
     "conjugate_gradients",
     "converged_logistic",
+    "early_errors",
     "early_gradient_norms",
     "exact_shapley",
+    "follow",
+    "forgetting_events",
     "goal_gradient",
     "goal_losses",
     "gradient_norms",
@@ -43,7 +62,10 @@ __all__ = [
     "knn_shapley",
     "leave_one_out",
     "logistic_leave_one_out",
+    "mean_losses",
     "out_of_fold_errors",
+    "out_of_fold_losses",
+    "out_of_fold_probabilities",
     "output_errors",
     "sample_losses",
     "tracin_scores",
