@@ -55,6 +55,7 @@ def draw_order(
         ValueError: the plan keeps no row.
 
     Example:
+        >>> from helpers.actions import drop_highest
         >>> plan = drop_highest([0.0, 9.0], 0.5)
         >>> draw_order(plan, updates=1, batch_size=3, rng=np.random.default_rng(0))
         array([[0, 0, 0]], dtype=int32)
@@ -72,10 +73,12 @@ def draw_order(
 
 
 def keeping(name: str, kept: npt.NDArray[np.bool_]) -> Plan:
+    """Return the plan that trains on the kept rows alike."""
     return Plan(name, np.ones(len(kept)), kept)
 
 
 def mean_one(values: Floats) -> Floats:
+    """Return the values divided by their mean; refuse weights that are all 0."""
     mean = values.mean()
     if mean <= 0:
         raise ValueError("the weights would all be 0; at least one row must count.")
