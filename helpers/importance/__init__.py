@@ -24,7 +24,12 @@ from helpers.importance.folds import (
 )
 from helpers.importance.goals import goal_gradient, goal_losses
 from helpers.importance.influence import influence_scores
-from helpers.importance.inside import activation_norms, input_saliency, weight_importance
+from helpers.importance.inside import (
+    activation_norms,
+    input_saliency,
+    last_activations,
+    weight_importance,
+)
 from helpers.importance.neighbours import knn_shapley
 from helpers.importance.pull import early_gradient_norms, gradient_norms
 from helpers.importance.retraining import (
@@ -60,6 +65,7 @@ __all__ = [
     "influence_scores",
     "input_saliency",
     "knn_shapley",
+    "last_activations",
     "leave_one_out",
     "logistic_leave_one_out",
     "mean_losses",

@@ -97,7 +97,9 @@ def mean_losses(dynamics: Dynamics) -> Floats:
 
     Reference: Arazo et al. (2019), arXiv:1904.11238, section 3.1 (small loss, early).
     """
-    return cross_entropy(dynamics.labels, dynamics.logits).mean(axis=(0, 1))
+    labels = dynamics.labels.astype(np.float64)
+    looks = dynamics.logits.reshape(-1, len(labels))
+    return np.mean([cross_entropy(labels, logits) for logits in looks], axis=0)
 
 
 def area_under_margin(dynamics: Dynamics) -> Floats:

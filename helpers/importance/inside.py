@@ -10,7 +10,7 @@ import pandas as pd
 from helpers.backend import keras, tf
 from helpers.models import Fitted, model_inputs
 
-__all__ = ["activation_norms", "input_saliency", "weight_importance"]
+__all__ = ["activation_norms", "input_saliency", "last_activations", "weight_importance"]
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -38,18 +38,26 @@ def weight_importance(fitted: Fitted, names: list[str]) -> pd.Series:
     return pd.Series(weights, index=names).sort_values(ascending=False)
 
 
-def activation_norms(fitted: Fitted, inputs: Arrays) -> np.ndarray:
-    """Return the norm of what enters the last layer, shape ``(n,)``.
+def last_activations(fitted: Fitted, inputs: Arrays) -> np.ndarray:
+    """Return what enters the last layer, float64, shape ``(n, d)``.
 
-    It is the last layer's part of the leverage. It never looks at the label, so it
-    can find unusual rows but no wrong ones.
+    For a one-unit model these are the dense features themselves.
     """
     last = fitted.model.layers[-1]
     body = keras.Model(fitted.model.input, last.input)
     x = model_inputs(fitted.model, inputs)
     starts = range(0, len(x["dense"]), 8192)
     parts = [body({k: v[s : s + 8192] for k, v in x.items()}, training=False) for s in starts]
-    return np.linalg.norm(np.concatenate(parts).astype(np.float64), axis=1)
+    return np.concatenate(parts).astype(np.float64)
+
+
+def activation_norms(fitted: Fitted, inputs: Arrays) -> np.ndarray:
+    """Return the norm of what enters the last layer, shape ``(n,)``.
+
+    It is the last layer's part of the leverage. It never looks at the label, so it
+    can find unusual rows but no wrong ones.
+    """
+    return np.linalg.norm(last_activations(fitted, inputs), axis=1)
 
 
 def input_saliency(fitted: Fitted, inputs: Arrays, labels: np.ndarray) -> np.ndarray:
