@@ -230,7 +230,7 @@ def paired_worlds(
         raise ValueError(f"an interval over users needs at least 2 users; got {len(found)}.")
     parts = np.split(codes, np.cumsum(sizes)[:-1])
     pairs = [
-        _difference(_statistic(metric, y, old, part), _statistic(metric, y, new, part))
+        _difference(*(_statistic(metric, y, z, part, lists=None, k=1) for z in (old, new)))
         for (y, old, new, _), part in zip(worlds, parts, strict=True)
     ]
     return _interval(pairs, codes, repeats=repeats, seed=seed, level=level)

@@ -63,8 +63,8 @@ class Noise:
 
     @property
     def name(self) -> str:
-        """Return a name for tables, such as ``20% flip``."""
-        return f"{100 * self.rate:g}% {self.kind}"
+        """Return a name for tables, such as ``20% flips``."""
+        return f"{100 * self.rate:g}% {self.kind}s"
 
     @property
     def adds_rows(self) -> bool:

@@ -38,7 +38,9 @@ ORDER = (
     *("checks", "__main__"),
 )
 #: Only these rooms may load TensorFlow when they are imported.
-WITH_TENSORFLOW = {"backend", "profiling", "models", "gradients", "importance", "study"}
+WITH_TENSORFLOW = {
+    *("backend", "profiling", "models", "gradients", "importance", "judging", "study"),
+}
 #: They take it from `backend`, which starts it quietly; `profiling` reads a file format of its own.
 MAY_NAME_TENSORFLOW = {"backend", "profiling"}
 #: `losses` may use it inside a function: its NumPy half must work without.

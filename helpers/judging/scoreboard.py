@@ -13,7 +13,7 @@ from helpers.judging.worlds import World
 from helpers.losses import cross_entropy_by_logit, sigmoid
 from helpers.models import LADDER, Trainer, epoch_order, model_inputs
 
-__all__ = ["CLEANLAB", "GOAL_SCORES", "RECOMMENDED", "Budget", "recommended", "suspicions"]
+__all__ = ["CLEANLAB", "RECOMMENDED", "Budget", "make_trainer", "recommended", "suspicions"]
 
 #: What the library cleanlab ranks labels by, from one set of out-of-fold probabilities.
 CLEANLAB = "self-confidence (cleanlab)"
@@ -28,8 +28,6 @@ RECOMMENDED = {
     "duplicate": "rows like this one",
 }
 
-#: Scores that ask what a row does to the loss of attribution rows.
-GOAL_SCORES = ("TracIn", "in-run Shapley", "KNN-Shapley", "influence")
 
 _L2 = 1e-3  # of the logistic regression whose influence function is taken
 

@@ -23,6 +23,7 @@ class World:
         planted: their labels, and which rows the noise touched.
         seed: of the rows.
         number: which world; another number plants other labels into the same rows.
+        genuine: whether the labels without the noise are the true ones, where those are known.
     """
 
     samples: Samples
@@ -31,6 +32,7 @@ class World:
     planted: Planted
     seed: int
     number: int
+    genuine: bool = True
 
     @property
     def labels(self) -> np.ndarray:
@@ -59,7 +61,9 @@ class World:
             noisy: plant the world's noise there, too.
         """
         rows = self.samples.rows(role)
-        labels = _genuine(self.samples, rows)
+        # On test the log's own labels: where noise is known, there is none.
+        genuine = self.genuine and role != "test"
+        labels = _genuine(self.samples, rows) if genuine else self.samples.labels(rows)
         if not noisy or role == "test":
             return rows, labels
         who = [self.samples.column(name, rows) for name in ("user_id", "item_id")]
@@ -75,7 +79,13 @@ class World:
 
 
 def make_world(
-    samples: Samples, noise: Noise | None, *, rows: int, seed: int = 0, number: int = 0
+    samples: Samples,
+    noise: Noise | None,
+    *,
+    rows: int,
+    seed: int = 0,
+    number: int = 0,
+    genuine: bool = True,
 ) -> World:
     """Draw train rows evenly and plant noise into their genuine labels.
 
@@ -88,6 +98,7 @@ def make_world(
         rows: how many train rows; all of them where there are fewer.
         seed: of the rows, the same for all worlds.
         number: of the world.
+        genuine: plant into the true labels where they are known; else into the log's.
 
     Example:
         >>> from helpers.samples import load_samples
@@ -117,7 +128,7 @@ def own_world(samples: Samples, *, rows: int, seed: int = 0) -> World:
     marked = (truth["noise"] != "none").to_numpy() | wrong
     labels = samples.labels(chosen)
     planted = Planted(np.arange(len(chosen)), labels, marked, wrong, np.zeros(len(chosen)))
-    return World(samples, None, chosen, planted, seed, 0)
+    return World(samples, None, chosen, planted, seed, 0, genuine=False)
 
 
 def _genuine(samples: Samples, rows: np.ndarray) -> np.ndarray:

@@ -11,21 +11,26 @@ trained from every seed and judged; :func:`run_study` compares all arms.
 """
 
 from helpers.study.arms import CONFIRMED, QUICK, Arm, compare, judge, read_arm, write_arm
-from helpers.study.bench import ACTIONS, Bench, Settings
+from helpers.study.bench import Bench, Settings
+from helpers.study.plans import ACTIONS, ORACLE, REFERENCES, make_plans, suspects
 from helpers.study.whole import MADE_BY_STUDY, confirm, run_study
 
 __all__ = [
     "ACTIONS",
     "CONFIRMED",
     "MADE_BY_STUDY",
+    "ORACLE",
     "QUICK",
+    "REFERENCES",
     "Arm",
     "Bench",
     "Settings",
     "compare",
     "confirm",
     "judge",
+    "make_plans",
     "read_arm",
     "run_study",
+    "suspects",
     "write_arm",
 ]
