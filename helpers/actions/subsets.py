@@ -136,9 +136,10 @@ def _inclusion(scores: Floats, size: int) -> Floats:
     if (scores > 0).sum() < size:
         raise ValueError(f"{size} rows are to be kept, but fewer have a positive score.")
     sure = np.zeros(len(scores), dtype=bool)
-    while True:
+    while sure.sum() < size:
         chance = np.where(sure, 1.0, scores * (size - sure.sum()) / scores[~sure].sum())
         over = (chance > 1) & ~sure
         if not over.any():
             return chance
         sure |= over
+    return sure.astype(np.float64)

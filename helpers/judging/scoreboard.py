@@ -203,9 +203,10 @@ def _of_a_goal(world: World, budget: Budget, trainer: Trainer, goal: str) -> dic
         "KNN-Shapley": near,
         "influence": _logistic_influence(world, goal_inputs["dense"], goal_labels),
     }
-    if budget.in_run:
-        before = trainer.checkpoints(**kept, at=range(budget.in_run))
-        weights, part = [f.weights for f in before], order[: budget.in_run]
+    in_run = min(budget.in_run, budget.updates)
+    if in_run:
+        before = trainer.checkpoints(**kept, at=range(in_run))
+        weights, part = [f.weights for f in before], order[:in_run]
         found["in-run Shapley"] = importance.in_run_shapley(*about, target, part, weights, 1.0)
     return {f"{name}, {goal} goal": -values for name, values in found.items()}
 

@@ -12,22 +12,30 @@ trained from every seed and judged; :func:`run_study` compares all arms.
 
 from helpers.study.arms import CONFIRMED, QUICK, Arm, compare, judge, read_arm, write_arm
 from helpers.study.bench import Bench, Settings
+from helpers.study.keep import FRACTIONS, WAYS, Keeper, keep_curve
 from helpers.study.plans import ACTIONS, ORACLE, REFERENCES, make_plans, suspects
+from helpers.study.recommend import SUSPECTS, act_as_recommended
 from helpers.study.whole import MADE_BY_STUDY, confirm, run_study
 
 __all__ = [
     "ACTIONS",
     "CONFIRMED",
+    "FRACTIONS",
     "MADE_BY_STUDY",
     "ORACLE",
     "QUICK",
     "REFERENCES",
+    "SUSPECTS",
+    "WAYS",
     "Arm",
     "Bench",
+    "Keeper",
     "Settings",
+    "act_as_recommended",
     "compare",
     "confirm",
     "judge",
+    "keep_curve",
     "make_plans",
     "read_arm",
     "run_study",

@@ -14,9 +14,10 @@ from helpers.cache import cached, code_of
 from helpers.models import MADE_BY
 from helpers.noise import Noise
 from helpers.samples import Samples
-from helpers.study.arms import CONFIRMED, Arm, compare, judge, read_arm, write_arm
+from helpers.study.arms import CONFIRMED, Arm, compare, judge
 from helpers.study.bench import Bench, Settings
 from helpers.study.plans import ACTIONS, ORACLE, REFERENCES
+from helpers.study.recommend import arm_of
 
 __all__ = ["MADE_BY_STUDY", "confirm", "run_study"]
 
@@ -107,7 +108,7 @@ def _train_all(
                 bench = Bench.make(samples, kind, settings, noise=noise, trainer=trainer)
                 trainer, before = bench.trainer, None
                 for action in (*ACTIONS, *(ORACLE if noise else ())):
-                    arm = _kept_arm(bench, action, folder)
+                    arm = arm_of(bench, action, "valid", folder)
                     before = before or arm
                     tables.append(_study_row(bench, before, arm))
                     bar.update()
@@ -124,17 +125,6 @@ def _study_row(bench: Bench, before: Arm, arm: Arm) -> dict[str, float | str]:
     interval = {name: row[name] for name in ("difference", "low", "high")}
     means = arm.metrics.mean()
     return {**named, "auc": means.pop("auc"), **interval, **means}
-
-
-def _kept_arm(bench: Bench, action: str, folder: Path | None) -> Arm:
-    """Return an arm judged on valid, from the folder where it is kept there."""
-    if folder is None:
-        return judge(bench, action, "valid")
-    name = f"{bench.data}-{bench.kind}-{action}".replace(" ", "_").replace("%", "")
-    path = folder / f"{name}.parquet"
-    if not path.exists():
-        write_arm(judge(bench, action, "valid"), path)
-    return read_arm(path)  # also what was just written: the first run returns what the next does
 
 
 def confirm(
