@@ -124,9 +124,7 @@ def test_the_mean_loss_is_that_of_each_look_and_seed(random_looks):
     np.testing.assert_allclose(mean_losses(random_looks), want, rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "score", [mean_losses, area_under_margin, early_errors, forgetting_events]
-)
+@pytest.mark.parametrize("score", [mean_losses, area_under_margin, early_errors, forgetting_events])
 def test_scores_follow_their_rows_and_forget_the_order_of_seeds(score, random_looks):
     places, seeds = np.array([3, 1, 4, 0, 2]), [2, 0, 1]
     seen = random_looks

@@ -246,7 +246,7 @@ def test_certain_probabilities_keep_the_ceiling_finite():
         assert np.isfinite(found).all()
 
 
-# ---------------------------------------------------------------- from what is seen to what is wrong
+# ---------------------------------------------------------------- from what is seen
 
 
 def flipped(rate, seed=5, rows=40_000):
