@@ -196,20 +196,6 @@ def test_a_logistic_models_trust_is_its_probability_of_the_label(data, trainer):
     np.testing.assert_allclose(fitted.history["train_loss"].iloc[0], want, rtol=1e-5)
 
 
-def test_truncation_gives_up_the_positives_that_the_rest_contradicts(data, trainer):
-    x = data[0]
-    labels = (x[:, 0] > 0).astype(np.float32)
-    wrong = np.argsort(x[:, 0])[:5]  # positives where all others are negative
-    labels[wrong] = 1
-    share = 5.5 / labels.sum()
-    plain, robust = (
-        trainer.fit(labels, seed=0, updates=500, denoising=d).logits({"dense": x[wrong]})
-        for d in (None, Denoising(truncate=share, ramp=50))
-    )
-    assert (robust < plain - 0.2).all()
-    assert (robust < 0).all()
-
-
 # ---------------------------------------------------------------- labels that are chances
 
 
