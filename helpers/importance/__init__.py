@@ -7,11 +7,18 @@ both. Higher always means "more of it": a larger loss, a longer gradient. The sc
 
 from helpers.importance.checkpoints import in_run_shapley, tracin_scores
 from helpers.importance.curvature import Curvature, as_float64, conjugate_gradients
+from helpers.importance.datamodels import (
+    Agreement,
+    draw_subsets,
+    linear_datamodelling_score,
+    subset_correlations,
+)
 from helpers.importance.errors import output_errors, sample_losses
 from helpers.importance.folds import out_of_fold_errors
 from helpers.importance.goals import goal_gradient, goal_losses
 from helpers.importance.influence import influence_scores
 from helpers.importance.inside import activation_norms, input_saliency, weight_importance
+from helpers.importance.kernel import GradientKernel, PairScores
 from helpers.importance.neighbours import knn_shapley
 from helpers.importance.pull import early_gradient_norms, gradient_norms
 from helpers.importance.retraining import (
@@ -21,16 +28,22 @@ from helpers.importance.retraining import (
     leave_one_out,
     logistic_leave_one_out,
 )
+from helpers.importance.rows import RowGradients
 from helpers.importance.table import SCORES, importance_table
 
 __all__ = [
     "SCORES",
+    "Agreement",
     "Curvature",
+    "GradientKernel",
     "Logistic",
+    "PairScores",
+    "RowGradients",
     "activation_norms",
     "as_float64",
     "conjugate_gradients",
     "converged_logistic",
+    "draw_subsets",
     "early_gradient_norms",
     "exact_shapley",
     "goal_gradient",
@@ -42,10 +55,12 @@ __all__ = [
     "input_saliency",
     "knn_shapley",
     "leave_one_out",
+    "linear_datamodelling_score",
     "logistic_leave_one_out",
     "out_of_fold_errors",
     "output_errors",
     "sample_losses",
+    "subset_correlations",
     "tracin_scores",
     "weight_importance",
 ]
