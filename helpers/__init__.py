@@ -6,7 +6,7 @@ Data flows from left to right, and a room imports only from rooms to its left::
            -> mysql_server -> assembly -> staging -> drawing -> sources
            -> history, features, encoding -> labels, negatives -> samples
            -> drafting, audit, serving
-           -> losses -> models -> gradients -> importance -> actions
+           -> losses -> models -> gradients -> importance -> attribution -> actions
            -> calibration, ranking, intervals, evaluation -> study -> plots
            -> notebooks -> record -> report -> runs -> checks -> __main__
 
@@ -16,10 +16,11 @@ look at: ``drawing``; all of it: ``sources``. Samples and their features, all fr
 cutoff: ``samples`` (``labels``, ``negatives``, ``history``, ``features``, ``encoding``). The
 commands about own data: ``drafting`` (init), ``audit`` (check), ``serving`` (mysql). What a
 loss is: ``losses``. The ladder and how it is fitted: ``models``. Exact per-sample gradients:
-``gradients``. Scores: ``importance``. What to do with them: ``actions``; whether it helped:
-``study``. Metrics and intervals: ``evaluation``, ``intervals``. Every figure: ``plots``.
-What a notebook keeps: ``record``. Running the notebooks and telling about it: ``runs``,
-``report``. Exercises: ``checks``.
+``gradients``. Scores: ``importance``; whether they foretell what retraining gives:
+``attribution``. What to do with them: ``actions``; whether it helped: ``study``. Metrics and
+intervals: ``evaluation``, ``intervals``. Every figure: ``plots``. What a notebook keeps:
+``record``. Running the notebooks and telling about it: ``runs``, ``report``. Exercises:
+``checks``.
 
 Start with :func:`helpers.samples.load_samples` and read from left to right.
 """

@@ -15,6 +15,7 @@ from scipy.stats import rankdata
 __all__ = ["Agreement", "draw_subsets", "linear_datamodelling_score", "subset_correlations"]
 
 Array = np.ndarray
+_MAX_UNDEFINED = 0.05  # share of draws without a value
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def linear_datamodelling_score(
 
     Raises:
         ValueError: as :func:`subset_correlations`; fewer than 3 subsets; a goal row has no
-            correlation.
+            correlation, or more than 5 % of the draws have none.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -148,7 +149,14 @@ def linear_datamodelling_score(
         drawn = rng.integers(subsets, size=subsets)
         weight = np.bincount(rng.integers(number, size=number), minlength=number)[codes]
         found = _spearman(sums[drawn], outcomes[drawn])
-        draws[place] = np.nansum(weight * found) / weight[~np.isnan(found)].sum()
+        valued = ~np.isnan(found) & (weight > 0)
+        draws[place] = np.average(found[valued], weights=weight[valued]) if valued.any() else np.nan
+    if np.isnan(draws).mean() > _MAX_UNDEFINED:
+        raise ValueError(
+            f"no goal row has a correlation in {np.isnan(draws).sum()} of {repeats} draws: there "
+            "are too few subsets for an interval."
+        )
+    draws = draws[~np.isnan(draws)]
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return Agreement(float(whole.mean()), float(low), float(high), level, subsets, rows)
 
