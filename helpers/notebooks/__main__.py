@@ -1,11 +1,11 @@
-"""``python -m helpers.notebooks refresh [NAME ...]`` and ``python -m helpers.notebooks lint``."""
+"""``python -m helpers.notebooks refresh [NAME ...]``, and the same with ``tidy`` and ``lint``."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from helpers.notebooks.execution import NOTEBOOKS, find, refresh
+from helpers.notebooks.execution import NOTEBOOKS, find, refresh, retidy
 from helpers.notebooks.rules import lint
 from helpers.schema import DataError
 
@@ -15,11 +15,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m helpers.notebooks", description="Renew or check the workbook's notebooks."
     )
-    parser.add_argument("command", choices=["refresh", "lint"])
+    parser.add_argument(
+        "command",
+        choices=["refresh", "tidy", "lint"],
+        help="refresh: execute, tidy and write; tidy: write what is there; lint: say what is wrong",
+    )
     parser.add_argument("names", nargs="*", help="03_train_recommender ...; none means all")
     options = parser.parse_args(arguments)
     try:
-        return _refresh(options.names) if options.command == "refresh" else _lint(options.names)
+        return {"refresh": _refresh, "tidy": _tidy, "lint": _lint}[options.command](options.names)
     except DataError as error:
         print(error, file=sys.stderr)
         return 2
@@ -33,6 +37,12 @@ def main(arguments: list[str] | None = None) -> int:
 def _refresh(names: list[str]) -> int:
     for path in refresh(names):
         print(f"{path.stem}: executed, tidied, written")
+    return 0
+
+
+def _tidy(names: list[str]) -> int:
+    for path in retidy(names):
+        print(f"{path.stem}: tidied, written")
     return 0
 
 
