@@ -186,8 +186,8 @@ def check_02_4(answer: Callable[..., Any]) -> str:
 def _houses_with_a_typo() -> list[tuple[NDArray, NDArray]]:
     """Return three tables of houses: the typo is at the large end, the small end, and between."""
     tables = [
-        ([0.5, 0.8, 1.0, 1.3, 1.6, 3.0], [1.5, 2.7, 2.2, 2.9, 3.6, 3.1]),
-        ([2.1, 0.2, 2.5, 1.7, 2.8, 2.3], [4.1, 2.9, 5.2, 3.0, 5.4, 4.4]),
+        ([0.5, 0.8, 1.0, 1.3, 1.6, 3.0], [1.3, 2.9, 1.4, 2.9, 3.4, 3.0]),
+        ([2.1, 0.2, 2.5, 1.7, 2.8, 2.3], [4.1, 2.9, 5.6, 3.3, 5.4, 4.2]),
         ([0.5, 2.0, 1.0, 1.2, 1.5], [1.5, 4.1, 2.2, 0.3, 3.3]),
     ]
     return [(np.array(area), np.array(price)) for area, price in tables]
@@ -223,11 +223,11 @@ def _wrong_suspects(area: NDArray, price: NDArray) -> dict[str, NDArray]:
         "errors go both ways. Take the absolute value before you look for the largest.": (
             left_out.argmax()
         ),
-        "this is the most expensive house. Which one does the line miss?": price.argmax(),
-        "this is the cheapest house. Which one does the line miss?": price.argmin(),
         "this is the house of the most unusual area. Its price may be right.": (
             np.abs(area - area.mean()).argmax()
         ),
+        "this is the most expensive house. Which one does the line miss?": price.argmax(),
+        "this is the cheapest house. Which one does the line miss?": price.argmin(),
     }
     right = float(np.abs(left_out).argmax())
     return {hint: np.asarray(float(v)) for hint, v in places.items() if float(v) != right}
