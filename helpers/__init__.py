@@ -7,7 +7,7 @@ Data flows from left to right, and a room imports only from rooms to its left::
            -> history, features, encoding -> labels, negatives -> samples
            -> drafting, audit, serving
            -> losses -> models -> gradients -> importance -> actions
-           -> calibration, ranking, intervals, evaluation -> study -> plots
+           -> calibration, ranking, intervals, evaluation -> study -> plots -> interactive
            -> notebooks -> record -> report -> runs -> checks -> __main__
 
 What tables look like: ``schema``; what is what in a person's own: ``mapping``. How they come
@@ -17,9 +17,9 @@ cutoff: ``samples`` (``labels``, ``negatives``, ``history``, ``features``, ``enc
 commands about own data: ``drafting`` (init), ``audit`` (check), ``serving`` (mysql). What a
 loss is: ``losses``. The ladder and how it is fitted: ``models``. Exact per-sample gradients:
 ``gradients``. Scores: ``importance``. What to do with them: ``actions``; whether it helped:
-``study``. Metrics and intervals: ``evaluation``, ``intervals``. Every figure: ``plots``.
-What a notebook keeps: ``record``. Running the notebooks and telling about it: ``runs``,
-``report``. Exercises: ``checks``.
+``study``. Metrics and intervals: ``evaluation``, ``intervals``. Every figure: ``plots``;
+those that a reader can move: ``interactive``. What a notebook keeps: ``record``. Running
+the notebooks and telling about it: ``runs``, ``report``. Exercises: ``checks``.
 
 Start with :func:`helpers.samples.load_samples` and read from left to right.
 """

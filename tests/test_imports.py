@@ -24,6 +24,7 @@ ORDER = (
     *("drafting", "audit", "serving"),
     *("backend", "profiling", "losses", "models", "gradients", "importance", "actions"),
     *("calibration", "ranking", "intervals", "evaluation", "study", "plots"),
+    "interactive",
     *("notebooks", "record", "settings", "report_text", "report", "executor", "runs"),
     *("checks", "__main__"),
 )

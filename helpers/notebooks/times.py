@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 __all__ = [
+    "CODE_LINES_A_MINUTE",
+    "EQUATION_MINUTES",
     "EXERCISE_MINUTES",
+    "FILE",
+    "KEEP_WITHIN",
+    "WORDS_A_MINUTE",
     "exercise_minutes",
     "reading_minutes",
     "record_seconds",
