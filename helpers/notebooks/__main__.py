@@ -1,4 +1,4 @@
-"""``python -m helpers.notebooks refresh [NAME ...]``, and the same with ``tidy`` and ``lint``."""
+"""``python -m helpers.notebooks refresh [NAME ...]``; the same with ``tidy``, ``lint``, ``new``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 
 from helpers.notebooks.execution import NOTEBOOKS, find, refresh, retidy
 from helpers.notebooks.rules import lint
+from helpers.notebooks.template import new_notebook_file
 from helpers.schema import DataError
 
 
@@ -17,13 +18,15 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "command",
-        choices=["refresh", "tidy", "lint"],
-        help="refresh: execute, tidy and write; tidy: write what is there; lint: say what is wrong",
+        choices=["refresh", "tidy", "lint", "new"],
+        help="refresh: execute, tidy and write; tidy: write what is there, tidied; "
+        "lint: say what is wrong; new: write notebooks from the template",
     )
     parser.add_argument("names", nargs="*", help="03_train_recommender ...; none means all")
     options = parser.parse_args(arguments)
     try:
-        return {"refresh": _refresh, "tidy": _tidy, "lint": _lint}[options.command](options.names)
+        commands = {"refresh": _refresh, "tidy": _tidy, "lint": _lint, "new": _new}
+        return commands[options.command](options.names)
     except DataError as error:
         print(error, file=sys.stderr)
         return 2
@@ -43,6 +46,14 @@ def _refresh(names: list[str]) -> int:
 def _tidy(names: list[str]) -> int:
     for path in retidy(names):
         print(f"{path.stem}: tidied, written")
+    return 0
+
+
+def _new(names: list[str]) -> int:
+    if not names:
+        raise DataError("Give the notebook a name: make new-notebook NAME=09_do_thing.")
+    for name in names:
+        print(f"{new_notebook_file(name).name}: written; CONTRIBUTING.md says what is next")
     return 0
 
 
