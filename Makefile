@@ -19,7 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 unexport MPLBACKEND # a backend chosen by a shell would keep figures out of the notebooks
 
 .DEFAULT_GOAL = help
-.PHONY: help run test test-all check lab bench bench-peers study refresh new-notebook hooks lock clean
+.PHONY: help run test test-all check lab bench bench-peers study refresh new-notebook slides hooks lock clean
 
 help: ## print this list
 	@echo 'make TARGET [ARGS="..."] [PYTHON=python3.12]'
@@ -58,6 +58,9 @@ refresh: $(READY) ## execute and tidy the notebooks; ARGS="03_train_recommender"
 
 new-notebook: $(READY) ## a notebook from the template; NAME=09_do_thing
 	@$(PY) -m helpers.notebooks new $(NAME)
+
+slides: $(READY) ## notebooks as talks, in build/slides; ARGS="02_measure_loss"
+	@$(PY) -m helpers.notebooks slides $(ARGS)
 
 hooks: $(READY) ## check style and notebooks before each commit
 	@$(PY) -m pip install --quiet "pre-commit>=4,<5"

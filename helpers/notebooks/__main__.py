@@ -1,4 +1,4 @@
-"""``python -m helpers.notebooks refresh [NAME ...]``; the same with ``tidy``, ``lint``, ``new``."""
+"""``python -m helpers.notebooks refresh [NAME ...]``; also tidy, lint, new and slides."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import sys
 
 from helpers.notebooks.execution import NOTEBOOKS, find, refresh, retidy
 from helpers.notebooks.rules import lint
+from helpers.notebooks.slides import write_slides
 from helpers.notebooks.template import new_notebook_file
-from helpers.schema import DataError
+from helpers.schema import REPO, DataError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -18,14 +19,20 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "command",
-        choices=["refresh", "tidy", "lint", "new"],
-        help="refresh: execute, tidy and write; tidy: write what is there, tidied; "
-        "lint: say what is wrong; new: write notebooks from the template",
+        choices=["refresh", "tidy", "lint", "new", "slides"],
+        help="refresh: execute, tidy and write; tidy: write what is there, tidied; lint: say what "
+        "is wrong; new: write notebooks from the template; slides: write talks",
     )
     parser.add_argument("names", nargs="*", help="03_train_recommender ...; none means all")
     options = parser.parse_args(arguments)
     try:
-        commands = {"refresh": _refresh, "tidy": _tidy, "lint": _lint, "new": _new}
+        commands = {
+            "refresh": _refresh,
+            "tidy": _tidy,
+            "lint": _lint,
+            "new": _new,
+            "slides": _slides,
+        }
         return commands[options.command](options.names)
     except DataError as error:
         print(error, file=sys.stderr)
@@ -54,6 +61,12 @@ def _new(names: list[str]) -> int:
         raise DataError("Give the notebook a name: make new-notebook NAME=09_do_thing.")
     for name in names:
         print(f"{new_notebook_file(name).name}: written; CONTRIBUTING.md says what is next")
+    return 0
+
+
+def _slides(names: list[str]) -> int:
+    for path in [find(name) for name in names] or sorted(NOTEBOOKS.glob("*.ipynb")):
+        print(write_slides(path.stem, REPO / "build" / "slides"))
     return 0
 
 
