@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -132,3 +133,40 @@ def test_the_hook_for_notebooks_fails_where_a_rule_is_broken(tmp_path, monkeypat
     monkeypatch.setattr(command, "NOTEBOOKS", tmp_path)
     assert command.main(["lint"]) == 1
     assert "01_a_b.ipynb: the first cell" in capsys.readouterr().out
+
+
+INSTRUCTORS = (REPO / "site" / "instructors.md").read_text(encoding="utf-8")
+BELIEFS = re.findall(r"^\| \[(\d\d)\]\(\.\./(\S+)\) \| (.*?\.) \| (.*?) \|$", INSTRUCTORS, re.M)
+
+
+def claims(notebook: str) -> set[str]:
+    """Return the sentences that a stored notebook claims."""
+    cells = json.loads((REPO / notebook).read_text(encoding="utf-8"))["cells"]
+    printed = "".join(
+        "".join(output.get("text", "")) for cell in cells for output in cell.get("outputs", [])
+    )
+    return set(re.findall(r"^holds: (.*)$", printed, re.MULTILINE))
+
+
+def test_every_notebook_has_a_belief_that_it_dispels():
+    there = {path.name[:2] for path in (REPO / "notebooks").glob("0[0-7]_*.ipynb")}
+    assert {number for number, *_ in BELIEFS} == there
+
+
+@pytest.mark.parametrize(("number", "notebook", "belief", "claim"), BELIEFS)
+def test_a_belief_is_dispelled_by_a_claim_that_holds(number, notebook, belief, claim):
+    assert claim in claims(notebook), belief
+
+
+def test_every_section_in_the_timetables_exists():
+    rows = re.findall(r"\[\d\d\]\(\.\./(\S+)\), sections? ([\d, and to]+)", INSTRUCTORS)
+    assert len(rows) > 10
+    for notebook, sections in rows:
+        text = (REPO / notebook).read_text(encoding="utf-8")
+        for number in re.findall(r"\d+", sections):
+            assert f'"## {number}. ' in text, (notebook, number)
+
+
+def test_every_local_link_of_the_instructors_leads_to_a_file():
+    links = set(re.findall(r"\]\((?!https?:)([^)#]+)\)", INSTRUCTORS))
+    assert [link for link in links if not (REPO / "site" / link).exists()] == []

@@ -75,7 +75,9 @@ def write_slides(name: str, folder: Path) -> Path:
     quiet = logging.getLogger(__name__)
     quiet.setLevel(logging.ERROR)  # it warns of the descriptions that come in below
     names = {"metadata": {"name": path.stem, "path": path.parent}}
-    page, _ = SlidesExporter(log=quiet).from_notebook_node(talk, resources=names)
+    page, _ = SlidesExporter(log=quiet, reveal_scroll=True).from_notebook_node(
+        talk, resources=names
+    )
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{path.stem}.slides.html"
     write_atomically(target, _described(page, talk))
