@@ -25,7 +25,7 @@ ORDER = (
     *("backend", "profiling", "losses", "denoising"),
     *("models", "gradients", "importance", "attribution", "actions"),
     *("calibration", "ranking", "intervals", "evaluation"),
-    *("judging", "study", "verdict", "plots"),
+    *("judging", "study", "verdict", "plots", "interactive"),
     *("notebooks", "record", "settings", "report_text", "report", "executor", "runs"),
     *("checks", "__main__"),
 )
