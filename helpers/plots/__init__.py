@@ -11,6 +11,13 @@ from helpers.plots.data import (
     plot_visible_events,
 )
 from helpers.plots.gradients import plot_cost, plot_pairs, plot_time_parts
+from helpers.plots.judging import (
+    plot_detection,
+    plot_detection_matrix,
+    plot_foretold,
+    plot_gains,
+    plot_keep,
+)
 from helpers.plots.losses import (
     plot_descent,
     plot_fitted_lines,
@@ -41,8 +48,13 @@ __all__ = [
     "plot_column_auc",
     "plot_cost",
     "plot_descent",
+    "plot_detection",
+    "plot_detection_matrix",
     "plot_fitted_lines",
+    "plot_foretold",
+    "plot_gains",
     "plot_history",
+    "plot_keep",
     "plot_keep_curve",
     "plot_ladder",
     "plot_loss_shapes",
