@@ -26,7 +26,7 @@ from pathlib import Path
 import pandas as pd
 
 from helpers.cache import code_of, write_atomically
-from helpers.judging import Budget, detect
+from helpers.judging import Budget, detect, make_trainer, make_world
 from helpers.models import LADDER
 from helpers.noise import Noise
 from helpers.record import versions
@@ -125,19 +125,24 @@ def part_detect(
         budget = Budget(
             kind, settings.updates, settings.batch_size, seed=settings.seed + 100, in_run=IN_RUN
         )
+        rows = min(settings.rows, MOST_DETECTED)
+        trainer = make_trainer(make_world(samples, None, rows=rows, seed=settings.seed), budget)
         for noise in _noises(DETECTED):
             goals = ("clean", "noisy") if (noise.kind, noise.rate) in WITH_GOALS else ()
 
-            def judged(noise=noise, budget=budget, goals=goals) -> pd.DataFrame:
+            def judged(
+                noise=noise, budget=budget, goals=goals, trainer=trainer, rows=rows
+            ) -> pd.DataFrame:
                 return detect(
                     samples,
                     noise,
                     budget,
-                    rows=min(settings.rows, MOST_DETECTED),
+                    rows=rows,
                     worlds=options.worlds,
                     seed=settings.seed,
                     goals=goals,
                     repeats=min(settings.repeats, 300),
+                    trainer=trainer,
                     progress=True,
                 )
 

@@ -7,6 +7,12 @@ both. Higher always means "more of it": a larger loss, a longer gradient. The sc
 
 from helpers.importance.checkpoints import in_run_shapley, tracin_scores
 from helpers.importance.curvature import Curvature, as_float64, conjugate_gradients
+from helpers.importance.datamodels import (
+    Agreement,
+    draw_subsets,
+    linear_datamodelling_score,
+    subset_correlations,
+)
 from helpers.importance.dynamics import (
     Dynamics,
     area_under_margin,
@@ -30,6 +36,7 @@ from helpers.importance.inside import (
     last_activations,
     weight_importance,
 )
+from helpers.importance.kernel import GradientKernel, PairScores
 from helpers.importance.neighbours import knn_shapley
 from helpers.importance.pull import early_gradient_norms, gradient_norms
 from helpers.importance.retraining import (
@@ -39,13 +46,18 @@ from helpers.importance.retraining import (
     leave_one_out,
     logistic_leave_one_out,
 )
+from helpers.importance.rows import RowGradients
 from helpers.importance.table import SCORES, importance_table
 
 __all__ = [
     "SCORES",
+    "Agreement",
     "Curvature",
     "Dynamics",
+    "GradientKernel",
     "Logistic",
+    "PairScores",
+    "RowGradients",
     "activation_norms",
     "adjusted_margins",
     "area_under_margin",
@@ -53,6 +65,7 @@ __all__ = [
     "conjugate_gradients",
     "converged_logistic",
     "early_errors",
+    "draw_subsets",
     "early_gradient_norms",
     "exact_shapley",
     "follow",
@@ -67,6 +80,7 @@ __all__ = [
     "knn_shapley",
     "last_activations",
     "leave_one_out",
+    "linear_datamodelling_score",
     "logistic_leave_one_out",
     "mean_losses",
     "out_of_fold_errors",
@@ -74,6 +88,7 @@ __all__ = [
     "out_of_fold_probabilities",
     "output_errors",
     "sample_losses",
+    "subset_correlations",
     "tracin_scores",
     "weight_importance",
 ]

@@ -10,7 +10,7 @@ gradient: the same dot products are then a guess at what a row did, not a first-
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -22,6 +22,7 @@ from helpers.gradients.batches import Inputs, count_rows, take_rows
 from helpers.gradients.naive import Loss
 from helpers.importance.curvature import Curvature
 from helpers.importance.goals import dots_over, flat_vector, goal_gradient, shaped
+from helpers.importance.rows import RowGradients
 
 __all__ = ["in_run_shapley", "tracin_scores"]
 
@@ -110,6 +111,7 @@ def in_run_shapley(
     learning_rate: float,
     *,
     second_order: bool = False,
+    each: bool = False,
     progress: bool = False,
 ) -> Array:
     """Return what each row added to the fall of the goal's loss in one training run.
@@ -136,14 +138,18 @@ def in_run_shapley(
         checkpoints: the weights *before* each update, as ``Trainer.checkpoints`` keeps them.
         learning_rate: of plain gradient descent on a batch's mean loss.
         second_order: add the second-order part.
+        each: one score for each goal row, in place of one for their mean loss; first order only.
+            The gradients of the goal rows are then written out, so the model must be small.
         progress: show a bar over the updates.
 
     Returns:
-        float64, shape ``(n,)``; positive is helpful. A row that was in no update gets 0, which here
-        is the true answer. The sum is about the fall of the goal's loss in the whole run.
+        float64, shape ``(n,)`` or ``(n, t)``; positive is helpful. A row that was in no update gets
+        0, which here is the true answer. The sum is about the fall of the goal's loss in the
+        whole run.
 
     Raises:
-        ValueError: there is not one set of weights for each update.
+        ValueError: there is not one set of weights for each update, or the second order is asked
+            for each goal row.
 
     Example:
         >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
@@ -161,22 +167,52 @@ def in_run_shapley(
             "order must have shape (updates, rows) and there must be the weights before each "
             f"update; got shape {order.shape} and {len(checkpoints)} sets of weights."
         )
-    engine, rate = PerSampleGradients(model, loss), learning_rate / order.shape[1]
-    bends = Curvature(model, loss, *goal) if second_order else None
-    total = np.zeros(count_rows(y))
-    steps = zip(order, checkpoints, strict=True)
+    if each and second_order:
+        raise ValueError("the second order is there for the goal's mean loss only: leave each out.")
+    gain = _gain_of_each(model, loss, goal) if each else _gain(model, loss, goal, second_order)
+    rate = learning_rate / order.shape[1]
+    total = np.zeros((count_rows(y), count_rows(goal[1])) if each else count_rows(y))
+    steps = tqdm(
+        zip(order, checkpoints, strict=True),
+        total=len(order),
+        desc="updates",
+        leave=False,
+        disable=not progress,
+    )
     with _kept_weights(model):
-        for rows, weights in tqdm(steps, total=len(order), desc="updates", leave=False,
-                                  disable=not progress):  # fmt: skip
+        for rows, weights in steps:
             model.set_weights(weights)
-            batch = take_rows(x, rows), take_rows(y, rows)
-            slope = goal_gradient(model, loss, *goal)
-            gain = rate * engine.dots(*batch, slope)
-            if bends is not None:
-                moved = bends(len(rows) * flat_vector(goal_gradient(model, loss, *batch)))
-                gain -= rate**2 / 2 * engine.dots(*batch, shaped(moved, model))
-            np.add.at(total, rows, gain)  # a row can be in a batch twice
+            # Not total[rows] += ...: a row can be in a batch twice.
+            np.add.at(total, rows, gain(take_rows(x, rows), take_rows(y, rows), rate))
     return total
+
+
+Gain = Callable[[Inputs, Inputs, float], Array]
+
+
+def _gain(model: keras.Model, loss: Loss, goal: tuple[Inputs, Inputs], second: bool) -> Gain:
+    """Return how far each row of a batch moves the goal's mean loss down, ``(B,)``."""
+    engine = PerSampleGradients(model, loss)
+    bends = Curvature(model, loss, *goal) if second else None
+
+    def gain(x: Inputs, y: Inputs, rate: float) -> Array:
+        found = rate * engine.dots(x, y, goal_gradient(model, loss, *goal))
+        if bends is not None:
+            together = count_rows(y) * flat_vector(goal_gradient(model, loss, x, y))
+            found -= rate**2 / 2 * engine.dots(x, y, shaped(bends(together), model))
+        return found
+
+    return gain
+
+
+def _gain_of_each(model: keras.Model, loss: Loss, goal: tuple[Inputs, Inputs]) -> Gain:
+    """Return how far each row of a batch moves the loss of each goal row down, ``(B, t)``."""
+    gradients = RowGradients(model, loss)
+
+    def gain(x: Inputs, y: Inputs, rate: float) -> Array:
+        return rate * (gradients(x, y) @ gradients(*goal).T)
+
+    return gain
 
 
 @contextmanager

@@ -14,6 +14,7 @@ def knn_shapley(
     goal_labels: np.ndarray,
     *,
     k: int = 10,
+    each: bool = False,
     block: int = 64,
 ) -> np.ndarray:
     """Return each row's Shapley value in a vote of the ``k`` nearest neighbours.
@@ -37,11 +38,12 @@ def knn_shapley(
         goal_points: shape ``(t, d)``.
         goal_labels: shape ``(t,)``.
         k: neighbours that vote.
+        each: one score for each goal row, in place of their mean.
         block: goal rows worked on at once.
 
     Returns:
-        float64, shape ``(n,)``; positive is helpful. The sum is ``v(all rows)`` exactly. Of rows at
-        one distance the earlier counts as nearer.
+        float64, shape ``(n,)`` or ``(n, t)``; positive is helpful. The sum is ``v(all rows)``
+        exactly. Of rows at one distance the earlier counts as nearer.
 
     Raises:
         ValueError: shapes do not fit, a value is not finite, or k or block is below 1.
@@ -68,7 +70,8 @@ def knn_shapley(
         )
     if k < 1 or block < 1:
         raise ValueError(f"k and block must be at least 1; got {k} and {block}.")
-    rows, total = len(points), np.zeros(len(points))
+    rows, goals = len(points), len(goal_points)
+    total = np.zeros((rows, goals) if each else rows)
     squares, place = (points**2).sum(axis=1), np.arange(1, rows)
     shares = np.minimum(k, place) / (place * k)  # of places 1 to n - 1
     for start in range(0, len(goal_points), block):
@@ -79,8 +82,11 @@ def knn_shapley(
         steps = (right[:, :-1] - right[:, 1:]) * shares
         far = min(k, rows) / (k * rows) * right[:, -1:]
         values = np.cumsum(np.concatenate([far, steps[:, ::-1]], axis=1), axis=1)[:, ::-1]
-        np.add.at(total, order.ravel(), values.ravel())
-    return total / len(goal_points)
+        if each:
+            np.put_along_axis(total[:, here], order.T, values.T, axis=0)
+        else:
+            np.add.at(total, order.ravel(), values.ravel())
+    return total if each else total / goals
 
 
 def _checked(points: np.ndarray, labels: np.ndarray, name: str) -> np.ndarray:

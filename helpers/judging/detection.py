@@ -18,6 +18,7 @@ from helpers.judging.scoreboard import (
     suspicions,
 )
 from helpers.judging.worlds import World, make_world
+from helpers.models import Trainer
 from helpers.noise import Noise
 from helpers.samples import Samples
 
@@ -59,6 +60,7 @@ def detect(
     seed: int = 0,
     goals: Iterable[str] = (),
     repeats: int = 200,
+    trainer: Trainer | None = None,
     progress: bool = False,
 ) -> pd.DataFrame:
     """Plant one kind of noise several times and judge how well each score finds it.
@@ -73,6 +75,7 @@ def detect(
         goals: attribution labels that the scores of a goal see: ``clean``, ``noisy``; none
             leaves these scores out.
         repeats: draws of each interval.
+        trainer: of these rows, to save compiling; noise that adds rows needs one of its own.
         progress: show a bar.
 
     Returns:
@@ -81,7 +84,7 @@ def detect(
     Raises:
         ValueError: there is no world.
     """
-    goals, board, trainer = tuple(goals), [], None
+    goals, board = tuple(goals), []
     bar = tqdm(range(worlds), desc=f"find {noise.name}", leave=False, disable=not progress)
     for number in bar:
         world = make_world(samples, noise, rows=rows, seed=seed, number=number)

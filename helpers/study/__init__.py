@@ -14,8 +14,8 @@ from helpers.study.arms import CONFIRMED, QUICK, Arm, compare, judge, read_arm, 
 from helpers.study.bench import Bench, Settings
 from helpers.study.keep import FRACTIONS, WAYS, Keeper, keep_curve
 from helpers.study.plans import ACTIONS, ORACLE, REFERENCES, make_plans, suspects
-from helpers.study.recommend import SUSPECTS, act_as_recommended
-from helpers.study.whole import MADE_BY_STUDY, confirm, run_study
+from helpers.study.recommend import MADE_BY_STUDY, SUSPECTS, act_as_recommended
+from helpers.study.whole import confirm, run_study
 
 __all__ = [
     "ACTIONS",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,12 @@ from tqdm.auto import tqdm
 
 from helpers import actions, importance
 from helpers.actions import Plan
+from helpers.backend import tf
+from helpers.cache import cached, code_of
 from helpers.evaluation import roc_auc
 from helpers.intervals import NoInterval, paired_difference
 from helpers.study.bench import Bench
+from helpers.study.recommend import MADE_BY_STUDY
 
 __all__ = ["FRACTIONS", "WAYS", "Keeper", "keep_curve"]
 
@@ -126,7 +129,8 @@ def keep_curve(
         role: judged on: ``valid`` to choose by, ``test`` to confirm.
         ways: keys of :data:`WAYS`; ``random`` is always among them.
         fractions: kept shares.
-        folder: keeps finished logits; a stopped curve goes on.
+        folder: keeps finished logits; a stopped curve goes on. None keeps the finished table
+            only, in the cache.
         progress: show a bar.
 
     Returns:
@@ -136,6 +140,37 @@ def keep_curve(
         where users are too few.
     """
     ways = ("random", *(way for way in ways if way != "random"))
+    fractions = tuple(fractions)
+    if folder is not None:
+        return _curve(bench, role, ways, fractions, folder, progress)
+    key = {
+        "samples": bench.samples.fingerprint,
+        "data": bench.data,
+        "kind": bench.kind,
+        "settings": asdict(bench.settings),
+        "role": role,
+        "ways": list(ways),
+        "fractions": list(fractions),
+        "code": code_of(*MADE_BY_STUDY),
+        "tensorflow": tf.__version__,
+    }
+    return cached(
+        "keep",
+        key,
+        lambda: _curve(bench, role, ways, fractions, None, progress),
+        save=lambda table, place: table.to_parquet(place / "keep.parquet"),
+        load=lambda place: pd.read_parquet(place / "keep.parquet"),
+    )
+
+
+def _curve(
+    bench: Bench,
+    role: str,
+    ways: tuple[str, ...],
+    fractions: tuple[float, ...],
+    folder: Path | None,
+    progress: bool,
+) -> pd.DataFrame:
     keeper, rows = Keeper.of(bench), bench.samples.rows(role)
     about = (bench.judged_labels(role), bench.samples.column("user_id", rows))
     found, cells = [], [(share, way) for share in fractions for way in ways]

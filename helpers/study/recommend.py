@@ -8,18 +8,25 @@ and it may be judged on test.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 from tqdm.auto import tqdm
 
+from helpers.backend import tf
+from helpers.cache import cached, code_of
+from helpers.judging import MADE_BY_JUDGING
 from helpers.noise import Noise
 from helpers.samples import Samples
 from helpers.study.arms import Arm, compare, judge, read_arm, write_arm
 from helpers.study.bench import Bench, Settings
 from helpers.study.plans import ORACLE
 
-__all__ = ["SUSPECTS", "act_as_recommended", "arm_of"]
+__all__ = ["MADE_BY_STUDY", "SUSPECTS", "act_as_recommended", "arm_of"]
+
+#: All code that a study is made by: a change of it makes a kept study old.
+MADE_BY_STUDY = (*MADE_BY_JUDGING, "helpers.actions", "helpers.study")
 
 #: The action that is recommended; what it drops depends on the kind of noise.
 SUSPECTS = "drop suspects"
@@ -44,7 +51,8 @@ def act_as_recommended(
         noises: what to plant, one after the other; None plants nothing: the control.
         kinds: rungs of the ladder.
         role: judged on; on ``test`` no noise is planted.
-        folder: keeps finished arms; a stopped run goes on.
+        folder: keeps finished arms; a stopped run goes on. None keeps the finished table only, in
+            the cache.
         progress: show a bar.
 
     Returns:
@@ -57,9 +65,38 @@ def act_as_recommended(
     Raises:
         ValueError: there is no such rung, or the role is refused.
     """
-    noises, found = list(noises), []
+    noises, kinds = list(noises), tuple(kinds)
+    if folder is not None:
+        return _all_rows(samples, settings, noises, kinds, role, folder, progress)
+    key = {
+        "samples": samples.fingerprint,
+        "settings": asdict(settings),
+        "noises": [asdict(noise) if noise else None for noise in noises],
+        "kinds": list(kinds),
+        "role": role,
+        "code": code_of(*MADE_BY_STUDY),
+        "tensorflow": tf.__version__,
+    }
+    return cached(
+        "recommended",
+        key,
+        lambda: _all_rows(samples, settings, noises, kinds, role, None, progress),
+        save=lambda table, place: table.to_parquet(place / "recommended.parquet"),
+        load=lambda place: pd.read_parquet(place / "recommended.parquet"),
+    )
+
+
+def _all_rows(
+    samples: Samples,
+    settings: Settings,
+    noises: Sequence[Noise | None],
+    kinds: tuple[str, ...],
+    role: str,
+    folder: Path | None,
+    progress: bool,
+) -> pd.DataFrame:
+    found, trainers = [], {}
     cells = [(kind, noise) for kind in kinds for noise in noises]
-    trainers = {}
     for kind, noise in tqdm(cells, desc="act", leave=False, disable=not progress):
         genuine = noise is not None or samples.truth is not None
         bench = Bench.make(

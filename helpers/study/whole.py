@@ -11,23 +11,14 @@ from tqdm.auto import tqdm
 
 from helpers.backend import tf
 from helpers.cache import cached, code_of
-from helpers.models import MADE_BY
 from helpers.noise import Noise
 from helpers.samples import Samples
 from helpers.study.arms import CONFIRMED, Arm, compare, judge
 from helpers.study.bench import Bench, Settings
 from helpers.study.plans import ACTIONS, ORACLE, REFERENCES
-from helpers.study.recommend import arm_of
+from helpers.study.recommend import MADE_BY_STUDY, arm_of
 
-__all__ = ["MADE_BY_STUDY", "confirm", "run_study"]
-
-#: All code that a study is made by: a change of it makes a kept study old.
-MADE_BY_STUDY = (
-    *(*MADE_BY, "helpers.denoising", "helpers.gradients", "helpers.importance"),
-    *("helpers.actions", "helpers.noise", "helpers.judging"),
-    *("helpers.calibration", "helpers.ranking", "helpers.evaluation", "helpers.intervals"),
-    "helpers.study",
-)
+__all__ = ["confirm", "run_study"]
 
 Tables = tuple[pd.DataFrame, pd.DataFrame]
 
