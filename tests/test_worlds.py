@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from easy_samples import easy_samples
@@ -48,7 +50,9 @@ def test_there_are_no_more_rows_than_the_samples_have():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_test_labels_are_those_of_the_log_whatever_was_planted(kind):
-    for samples in (small_samples(), small_samples_with_truth()):
+    known = small_samples_with_truth()
+    other = known.truth.assign(clean_click=1 - known.truth["clean_click"])  # not even these
+    for samples in (small_samples(), known, dataclasses.replace(known, truth=other)):
         world = make_world(samples, Noise(kind, 0.3), rows=300)
         for noisy in (True, False):
             rows, labels = world.role("test", noisy=noisy)
