@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import actions
+from helpers.denoising import Denoising
 from helpers.losses import linear_gradient, sample_gradients
 
 SCORES = st.lists(st.floats(0.01, 100.0), min_size=4, max_size=30).map(np.array)
@@ -76,6 +77,45 @@ def test_stratified_dropping_keeps_the_proportion_of_the_classes():
     for label in (0.0, 1.0):
         mine = labels == label
         assert scores[mine & ~kept].min() > scores[mine & kept].max()
+
+
+def test_trust_is_the_chance_that_the_label_is_right():
+    plan = actions.trust_weight([0.0, 1.0, 0.5, 0.5])
+    np.testing.assert_allclose(plan.weight, [2.0, 0.0, 1.0, 1.0], rtol=1e-15)
+    assert plan.name == "trust_weight"
+    assert plan.kept.all()
+    assert plan.labels is None
+
+
+def test_labels_more_likely_wrong_than_right_are_turned():
+    labels, wrong = np.array([1, 0, 1, 0, 1]), np.array([0.51, 0.9, 0.5, 0.1, 0.0])
+    plan = actions.relabel(labels, wrong)
+    assert plan.labels.tolist() == [0, 1, 1, 0, 1]
+    np.testing.assert_array_equal(plan.weight, np.ones(5))
+    assert plan.kept.all()
+
+
+def test_softly_a_label_becomes_the_chance_of_a_genuine_one():
+    labels, wrong = np.array([1, 0, 1, 0]), np.array([0.3, 0.3, 1.0, 0.0])
+    np.testing.assert_allclose(
+        actions.relabel(labels, wrong, soft=True).labels, [0.7, 0.3, 0.0, 0.0], rtol=1e-15
+    )
+
+
+def test_denoising_keeps_all_rows_alike_and_names_its_loss():
+    denoising = Denoising(truncate=0.1, ramp=5)
+    plan = actions.denoise(4, denoising)
+    assert plan.denoising is denoising
+    assert plan.kept.all()
+    np.testing.assert_array_equal(plan.weight, np.ones(4))
+
+
+def test_exactly_the_marked_rows_are_dropped():
+    marked = np.array([True, False, False, True, False])
+    plan = actions.drop_marked(marked)
+    np.testing.assert_array_equal(plan.kept, ~marked)
+    order = actions.draw_order(plan, updates=2, batch_size=3, rng=np.random.default_rng(0))
+    assert set(order.ravel()) == {1, 2, 4}
 
 
 # ---------------------------------------------------------------- what a plan expects to descend
@@ -219,6 +259,10 @@ def test_draws_follow_the_chances():
         (lambda: actions.drop_stratified([1.0, 2.0], [1], 0.1), r"got \(2,\) and \(1,\)"),
         (lambda: actions.per_sample_rate([1.0], 0.0), "positive and finite; got 0"),
         (lambda: actions.per_sample_rate([1.0], np.nan), "positive and finite; got nan"),
+        (lambda: actions.trust_weight([0.5, 1.5]), r"must lie in \[0, 1\]"),
+        (lambda: actions.relabel([1, 0], [0.5]), r"must agree; got \(2,\) and \(1,\)"),
+        (lambda: actions.relabel([1], [1.5]), r"wrong must lie in \[0, 1\]"),
+        (lambda: actions.drop_marked([True, True]), "every row is marked"),
     ],
 )
 def test_scores_that_make_no_plan_are_refused(call, message):

@@ -4,7 +4,15 @@ from scipy.stats import norm, t
 
 from helpers import calibration, ranking
 from helpers.evaluation import pr_auc, roc_auc
-from helpers.intervals import METRICS, Interval, _statistic, bootstrap_by_user, paired_difference
+from helpers.intervals import (
+    METRICS,
+    Interval,
+    NoInterval,
+    _statistic,
+    bootstrap_by_user,
+    paired_difference,
+    paired_worlds,
+)
 
 PLAIN = {
     "auc": lambda y, z, users, lists: roc_auc(y, z),
@@ -222,3 +230,100 @@ def test_comparisons_that_cannot_be_made_are_refused(change, message):
     }
     with pytest.raises(ValueError, match=message):
         paired_difference(**(given | change))
+
+
+# Worlds: each with labels and rows of its own --------------------------------------------------
+
+BY_ROW = [metric for metric in METRICS if not metric.endswith("_at_k")]
+
+
+def _same_labels(seed=0, seeds=4):
+    labels, scores, users, _ = _log(seed)
+    rng = np.random.default_rng([seed, 9])
+    before, after = scores + rng.normal(size=(2, seeds, len(labels)))
+    return labels, before, after, users
+
+
+@pytest.mark.parametrize("metric", BY_ROW)
+def test_worlds_with_the_same_labels_are_seeds(metric):
+    labels, before, after, users = _same_labels()
+    options = {"metric": metric, "repeats": 40, "seed": 2}
+    want = paired_difference(labels, before, after, users, **options)
+    worlds = [(labels, x, y, users) for x, y in zip(before, after, strict=True)]
+    got = paired_worlds(worlds, **options)
+    assert (got.users, got.seeds) == (want.users, want.seeds)
+    assert got.estimate == pytest.approx(want.estimate, abs=1e-12)
+    # Users are drawn in pieces, whose size follows the number of rows: draws differ, not their law.
+    assert (got.low, got.high) == pytest.approx((want.low, want.high), rel=1e-9, abs=1e-12)
+
+
+def test_a_users_rows_are_drawn_together_in_all_worlds():
+    # In both worlds the gain is one user's; drawn apart, the two would even out.
+    rng = np.random.default_rng(0)
+    users = np.repeat(np.arange(40), 10)
+    labels = np.tile([0, 1], 200)
+    gain = rng.normal(0, 1, size=40)[users]
+    worlds = [(labels, np.zeros(400), gain, users)] * 2
+    alone = paired_worlds(worlds[:1], metric="base_rate", repeats=2000)
+    both = paired_worlds(worlds, metric="base_rate", repeats=2000)
+    assert both.high - both.low == pytest.approx(alone.high - alone.low, rel=0.1)
+
+
+def test_the_rows_of_worlds_may_differ_in_number_and_order():
+    worlds = []
+    for seed in range(3):
+        labels, scores, users, _ = _log(seed, lists_each=3 + seed)
+        places = np.random.default_rng(seed).permutation(len(labels))
+        worlds.append((labels[places], -scores[places], scores[places], users[places]))
+    got = paired_worlds(worlds, repeats=50)
+    want = np.mean([roc_auc(y, new) - roc_auc(y, old) for y, old, new, _ in worlds])
+    assert got.estimate == pytest.approx(want, abs=1e-12)
+    assert got.low < got.estimate < got.high
+    assert got.users == 30
+
+
+def test_a_score_compared_with_itself_differs_by_nothing_in_any_world():
+    labels, before, _, users = _same_labels()
+    got = paired_worlds([(labels, x, x, users) for x in before], repeats=20)
+    assert (got.estimate, got.low, got.high) == (0, 0, 0)
+
+
+def test_intervals_over_worlds_hold_the_truth_in_about_95_percent_of_cases():
+    rng = np.random.default_rng(12)
+    held = 0
+    for case in range(150):
+        worlds = []
+        by_user = rng.normal(0, 0.6, size=50)
+        for _ in range(5):
+            owner = np.repeat(np.arange(50), 8)
+            labels = (rng.random(400) < 0.4).astype(int)
+            noise = rng.normal(size=400)
+            after = labels * (0.9 + by_user[owner] + rng.normal(0, 0.2)) + noise
+            worlds.append((labels, labels * 0.6 + noise, after, owner))
+        truth = norm.cdf(0.9 / np.sqrt(2 + 0.6**2 + 0.2**2)) - norm.cdf(0.6 / np.sqrt(2))
+        got = paired_worlds(worlds, repeats=120, seed=case)
+        held += got.low <= truth <= got.high
+    assert 0.87 * 150 <= held <= 0.995 * 150
+
+
+@pytest.mark.parametrize(
+    ("worlds", "options", "error", "message"),
+    [
+        ([], {}, ValueError, "at least one world"),
+        ([([0, 1], [1, 2], [2, 1], ["a", "a"])], {}, ValueError, "at least 2 users; got 1"),
+        ([([0, 1], [1, 2], [2, 1], ["a", "b"])], {"metric": "f1"}, ValueError, "got 'f1'"),
+        ([([1, 1], [1, 2], [2, 1], ["a", "b"])], {}, ValueError, "both classes"),
+        (
+            [([0, 1], [1, 2], [2, 1], ["a", "b"])],
+            {"metric": "ndcg_at_k"},
+            ValueError,
+            "needs lists",
+        ),
+        ([([0, 1], [1, 2], [2, 1], ["a", "b"])], {}, NoInterval, "too few users"),
+        ([([0, 1], [1, 2], [2], ["a", "b"])], {}, ValueError, "scores must|shape|one"),
+    ],
+    ids=["none", "one user", "metric", "one class", "lists", "few users", "lengths"],
+)
+def test_worlds_that_cannot_be_compared_are_refused(worlds, options, error, message):
+    with pytest.raises(error, match=message):
+        paired_worlds(worlds, **options)

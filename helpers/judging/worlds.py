@@ -109,8 +109,9 @@ def make_world(
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.permutation(samples.rows("train"))[:rows])
     who = [samples.column(name, chosen) for name in ("user_id", "item_id")]
-    planted = plant(noise, _genuine(samples, chosen), *who, rng=_rng(seed, "train", number))
-    return World(samples, noise, chosen[planted.rows], planted, seed, number)
+    labels = _genuine(samples, chosen) if genuine else samples.labels(chosen)
+    planted = plant(noise, labels, *who, rng=_rng(seed, "train", number))
+    return World(samples, noise, chosen[planted.rows], planted, seed, number, genuine)
 
 
 def own_world(samples: Samples, *, rows: int, seed: int = 0) -> World:

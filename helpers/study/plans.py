@@ -13,7 +13,7 @@ from helpers.judging import World
 from helpers.models import Trainer
 from helpers.noise import chance_wrong, estimated_flip_share
 
-__all__ = ["ACTIONS", "ORACLE", "REFERENCES", "make_plans", "suspects"]
+__all__ = ["ACTIONS", "ORACLE", "REFERENCES", "make_plans", "oracle_rows", "suspects"]
 
 #: What an oracle would do, and as much dropped at random: only where noise was planted.
 ORACLE = {
