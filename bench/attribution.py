@@ -2,7 +2,9 @@
 
 ``make attribution`` runs it, with ``ARGS="--subsets 50"`` for other sizes. Each finished half is
 kept in ``runs/attribution``: what was stopped goes on where it was. The table goes to
-``bench/results/attribution.csv``, what it was made with to ``attribution.json`` beside it.
+``bench/results/attribution.csv``, what it was made with to ``attribution.json`` beside it. At full
+size it took 3 minutes of processor time; ``--rows 600 --goals 150 --subsets 40 --seeds 2
+--score-seeds 2 --updates 120 --stride 20 --single-rows 300 --repeats 200`` took half a minute.
 """
 
 from __future__ import annotations
