@@ -19,7 +19,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 unexport MPLBACKEND # a backend chosen by a shell would keep figures out of the notebooks
 
 .DEFAULT_GOAL = help
+<<<<<<< HEAD
 .PHONY: help run test test-all check lab bench bench-peers study refresh new-notebook slides hooks lock clean
+=======
+.PHONY: help run test test-all check lab bench bench-peers study attribution refresh lock clean
+>>>>>>> influence
 
 help: ## print this list
 	@echo 'make TARGET [ARGS="..."] [PYTHON=python3.12]'
@@ -51,6 +55,9 @@ bench-peers: $(READY) $(PEERS_READY) ## compare with JAX, Opacus, BackPACK and T
 
 study: $(READY) ## the study of notebook 05 at full size
 	@$(PY) bench/study.py $(ARGS)
+
+attribution: $(READY) ## do scores foretell retraining? Many random halves
+	@$(PY) bench/attribution.py $(ARGS)
 
 refresh: $(READY) ## execute and tidy the notebooks; ARGS="03_train_recommender"
 	@$(PY) -m helpers.notebooks refresh $(ARGS)

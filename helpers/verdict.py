@@ -16,7 +16,7 @@ HELPS, HURTS, UNDECIDED = "helps", "hurts", "no clear difference"
 
 #: What a training run more costs is the unit: "trainings" are of the same size as the model's own.
 _COST = {
-    "drop": "10 trainings for the out-of-fold predictions",
+    "drop": "15 trainings for the out-of-fold predictions",
     "duplicate": "none: a comparison of keys",
     "keep": "15 trainings on all rows for the teacher, then a small one",
 }
