@@ -19,11 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 unexport MPLBACKEND # a backend chosen by a shell would keep figures out of the notebooks
 
 .DEFAULT_GOAL = help
-<<<<<<< HEAD
-.PHONY: help run test test-all check lab bench bench-peers study refresh new-notebook slides hooks lock clean
-=======
-.PHONY: help run test test-all check lab bench bench-peers study attribution refresh lock clean
->>>>>>> influence
+.PHONY: help run test test-all check lab bench bench-peers study attribution refresh new-notebook slides hooks lock clean
 
 help: ## print this list
 	@echo 'make TARGET [ARGS="..."] [PYTHON=python3.12]'
