@@ -10,10 +10,15 @@ import pytest
 from small_samples import small_samples
 
 from helpers.evaluation import evaluate, roc_auc
+from helpers.importance import gradient_norms, out_of_fold_probabilities, sample_losses
 from helpers.models import Trainer
+from helpers.noise import Noise, chance_wrong, estimated_flip_share
 from helpers.study import (
     ACTIONS,
+    ORACLE,
     QUICK,
+    REFERENCES,
+    Arm,
     Bench,
     Settings,
     compare,
@@ -25,14 +30,15 @@ from helpers.study import (
 )
 
 SMALL = Settings(rows=2000, updates=20, batch_size=64, seeds=2, repeats=30)
+FLIPS = Noise("flip", 0.2)
 UP = "up-weight by gradient norm"
 
 
 @pytest.fixture(scope="module")
 def benches():
     """The linear rung on the data as it is and with planted noise."""
-    plain = Bench.make(small_samples(), "linear", SMALL, noise=False)
-    noisy = Bench.make(small_samples(), "linear", SMALL, noise=True, trainer=plain.trainer)
+    plain = Bench.make(small_samples(), "linear", SMALL)
+    noisy = Bench.make(small_samples(), "linear", SMALL, noise=FLIPS, trainer=plain.trainer)
     return {"as is": plain, "noisy": noisy}
 
 
@@ -67,19 +73,19 @@ def test_the_rows_are_train_rows_drawn_once(benches):
         assert np.isin(bench.rows, samples.rows("train")).all()
     np.testing.assert_array_equal(benches["as is"].rows, benches["noisy"].rows)
     other = dataclasses.replace(SMALL, seed=1)
-    moved = Bench.make(samples, "linear", other, noise=False, trainer=benches["as is"].trainer)
+    moved = Bench.make(samples, "linear", other, trainer=benches["as is"].trainer)
     assert (moved.rows != benches["as is"].rows).any()
 
 
 def test_planted_flips_have_the_stated_share_in_both_classes(benches):
     bench = benches["noisy"]
     true = bench.samples.labels(bench.rows)
-    np.testing.assert_array_equal(bench.labels != true, bench.flipped)
+    np.testing.assert_array_equal(bench.labels != true, bench.world.planted.wrong)
     for label in (0.0, 1.0):
-        mine = bench.flipped[true == label]
+        mine = bench.world.planted.wrong[true == label]
         spread = np.sqrt(0.2 * 0.8 / len(mine))
         assert abs(mine.mean() - 0.2) < 4 * spread
-    assert not benches["as is"].flipped.any()
+    assert not benches["as is"].world.planted.wrong.any()
     np.testing.assert_array_equal(benches["as is"].labels, true)
 
 
@@ -99,16 +105,57 @@ def test_flips_are_never_on_test_and_always_the_same_elsewhere(benches):
 
 
 def test_all_plans_are_made_from_the_benchs_own_labels(benches):
-    plans = benches["as is"].plans
-    assert list(plans) == list(ACTIONS)
-    assert all(len(plan.weight) == SMALL.rows for plan in plans.values())
-    for action, plan in plans.items():
-        dropped = (~plan.kept).sum()
-        assert dropped == (200 if action.startswith("drop") else 0)
-    np.testing.assert_array_equal(
-        plans["drop random"].kept, benches["noisy"].plans["drop random"].kept
+    plain, noisy = (bench.plans for bench in benches.values())
+    assert list(plain) == list(ACTIONS)
+    assert list(noisy) == [*ACTIONS, *ORACLE]
+    assert len(ACTIONS) == 15
+    shared = {"drop suspects", *ORACLE}  # how many they drop depends on the labels
+    for plans in (plain, noisy):
+        assert all(len(plan.weight) == SMALL.rows for plan in plans.values())
+        for action, plan in plans.items():
+            if action not in shared:
+                assert (~plan.kept).sum() == (200 if action.startswith("drop") else 0), action
+    np.testing.assert_array_equal(plain["drop random"].kept, noisy["drop random"].kept)
+    assert (plain[UP].weight != noisy[UP].weight).any()
+
+
+def test_the_plans_are_the_actions_that_their_names_say(benches):
+    bench = benches["noisy"]
+    plans, s = bench.plans, SMALL
+    base = bench.trainer.fit(bench.labels, seed=s.seed + 1000, updates=s.updates)
+    norm = gradient_norms(base, bench.trainer.inputs, bench.labels)
+    loss = sample_losses(base, bench.trainer.inputs, bench.labels)
+    p = out_of_fold_probabilities(
+        *(bench.trainer, bench.labels, bench.world.users),
+        **{"folds": 5, "repeats": 2, "updates": s.updates, "seed": s.seed + 1000},
     )
-    assert (plans[UP].weight != benches["noisy"].plans[UP].weight).any()
+    wrong = chance_wrong(bench.labels, p, estimated_flip_share(bench.labels, p))
+    for action, want in {
+        "uniform": np.ones(s.rows),
+        UP: norm / norm.mean(),
+        "weight by trust": (1 - wrong) / (1 - wrong).mean(),
+    }.items():
+        np.testing.assert_allclose(plans[action].weight, want, rtol=1e-9)
+    np.testing.assert_allclose(
+        plans["resample by gradient norm"].chance, norm / norm.sum(), rtol=1e-9
+    )
+    error = np.abs(p - bench.labels)
+    np.testing.assert_allclose(
+        plans["down-weight by out-of-fold error"].weight,
+        (1 - error) / (1 - error).mean(),
+        rtol=1e-9,
+    )
+    np.testing.assert_array_equal(
+        plans["relabel"].labels, np.where(wrong > 0.5, 1 - bench.labels, bench.labels)
+    )
+    np.testing.assert_allclose(
+        plans["relabel softly"].labels, np.abs(bench.labels - wrong), rtol=1e-9
+    )
+    assert plans["truncated loss"].denoising.truncate > 0
+    assert plans["reweighted loss"].denoising.power > 0
+    for action, scores in (("drop highest loss", loss), ("drop highest gradient norm", norm)):
+        kept = plans[action].kept
+        assert scores[~kept].min() >= scores[kept].max()
 
 
 def test_arms_of_one_seed_start_alike_and_see_rows_in_one_order(benches, monkeypatch):
@@ -128,6 +175,27 @@ def test_arms_of_one_seed_start_alike_and_see_rows_in_one_order(benches, monkeyp
     assert first["seed"] == second["seed"] == 1
     np.testing.assert_array_equal(second["sample_weight"], bench.plans[UP].weight)
     assert not np.allclose(weights[0], weights[1], atol=1e-4)  # importances are not ignored
+
+
+def test_other_labels_and_losses_reach_the_training(benches, monkeypatch):
+    bench, seen = benches["noisy"], []
+    fit = Trainer.fit
+
+    def spy(self, labels, **options):
+        seen.append((labels, options))
+        return fit(self, labels, **options)
+
+    uniform = bench.fit("uniform", 0).weights[0]
+    monkeypatch.setattr(Trainer, "fit", spy)
+    for action in ("relabel softly", "truncated loss", "reweighted loss"):
+        weights = bench.fit(action, 0).weights[0]
+        assert (weights != uniform).any(), action
+    (soft, _), (given, truncated), (_, reweighted) = seen
+    np.testing.assert_allclose(soft, bench.plans["relabel softly"].labels, rtol=1e-6)
+    assert ((soft > 0) & (soft < 1)).any()
+    np.testing.assert_array_equal(given, bench.labels)
+    assert truncated["denoising"] == bench.plans["truncated loss"].denoising
+    assert reweighted["denoising"] == bench.plans["reweighted loss"].denoising
 
 
 def test_flipped_labels_are_what_the_noisy_bench_trains_on(benches):
@@ -208,7 +276,7 @@ def test_a_difference_is_after_minus_before_paired_by_seed(benches):
 def test_arms_that_cannot_be_compared_are_refused(benches):
     plain, noisy = benches.values()
     arm = judge(plain, "uniform", "valid")
-    with pytest.raises(ValueError, match="both arms must be of '20% flipped'"):
+    with pytest.raises(ValueError, match="both arms must be of '20% flips'"):
         compare(noisy, arm, arm, "valid")
     with pytest.raises(ValueError, match="'linear', 'test'"):
         compare(plain, arm, arm, "test")
@@ -237,16 +305,37 @@ def test_an_arm_is_kept_bit_for_bit(benches, tmp_path):
 
 def test_a_study_has_a_row_for_each_data_version_and_action(study):
     table, chosen = study
-    assert table["action"].tolist() == 2 * list(ACTIONS)
-    assert table["data"].tolist() == ["as is"] * 9 + ["20% flipped"] * 9
+    assert table["action"].tolist() == [*ACTIONS, *ACTIONS, *ORACLE]
+    assert table["data"].tolist() == ["as is"] * 15 + ["20% flips"] * 17
     assert set(table["model"]) == {"linear"}
     uniform = table[table["action"] == "uniform"]
     assert (uniform[["difference", "low", "high"]] == 0).all(axis=None)
     assert (table["low"] <= table["difference"]).all()
     assert (table["difference"] <= table["high"]).all()
     for row in chosen.itertuples():
-        mine = table[table["data"] == row.data]
+        mine = table[(table["data"] == row.data) & ~table["action"].isin(REFERENCES)]
         assert mine.loc[mine["auc"].idxmax(), "action"] == row.action
+
+
+def test_what_looks_at_the_truth_or_at_nothing_is_never_chosen(monkeypatch):
+    def best(bench, action, *_, **__):  # the references win by far
+        rng = np.random.default_rng(len(action))
+        size = len(bench.samples.rows("valid"))
+        logits = bench.judged_labels("valid") * (9.0 if action in REFERENCES else 1.0)
+        logits = logits + rng.normal(size=(2, size))
+        auc = [roc_auc(bench.judged_labels("valid"), z) for z in logits]
+        table = pd.DataFrame({name: auc for name in QUICK})
+        return Arm(bench.data, bench.kind, action, "valid", logits, logits, table)
+
+    monkeypatch.setattr("helpers.study.whole.arm_of", best)
+    few = dataclasses.replace(SMALL, rows=300, updates=2, repeats=5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("helpers.study.whole.cached", lambda _, __, build, **___: build())
+        table, chosen = run_study(small_samples(), few, kinds=("linear",))
+    top = table.loc[table.groupby("data")["auc"].idxmax(), "action"]
+    assert set(top) <= set(REFERENCES)
+    assert len(chosen) == 2
+    assert not set(chosen["action"]) & set(REFERENCES)
 
 
 @pytest.mark.usefixtures("empty_cache")
@@ -271,10 +360,11 @@ def test_a_stopped_study_goes_on_from_its_kept_arms(study, tmp_path, monkeypatch
         run_study(small_samples(), SMALL, kinds=("linear",), folder=tmp_path)
     kept = {path.name for path in tmp_path.iterdir()}
     assert len(kept) == 4  # nine fits are four whole arms of two seeds
+    assert all("valid" in name for name in kept)  # an arm of one role is none of another
     monkeypatch.setattr(Bench, "fit", lambda *a: fits.append(a[1]) or fit(*a))
     fits.clear()
     table, chosen = run_study(small_samples(), SMALL, kinds=("linear",), folder=tmp_path)
-    assert len(fits) == (18 - 4) * 2
+    assert len(fits) == (15 + 17 - 4) * 2
     pd.testing.assert_frame_equal(table, study[0])
     pd.testing.assert_frame_equal(chosen, study[1])
 
@@ -296,7 +386,7 @@ def test_the_order_of_the_rungs_is_kept_within_a_data_version():
     few = dataclasses.replace(SMALL, rows=300, updates=2, repeats=5)
     table, _ = run_study(small_samples(), few, kinds=("logistic", "linear"))
     found = list(dict.fromkeys(zip(table["data"], table["model"], strict=True)))
-    noisy = "20% flipped"
+    noisy = "20% flips"
     assert found == [
         ("as is", "logistic"),
         ("as is", "linear"),
@@ -308,9 +398,9 @@ def test_the_order_of_the_rungs_is_kept_within_a_data_version():
 def test_confirming_judges_on_clean_test_labels():
     samples = small_samples()
     metrics = ("auc", "ndcg_at_k", "base_rate")
-    found = confirm(samples, SMALL, "linear", "drop random", noise=True, metrics=metrics)
+    found = confirm(samples, SMALL, "linear", "drop random", noise=FLIPS, metrics=metrics)
     assert found["metric"].tolist() == list(metrics)
-    bench = Bench.make(samples, "linear", SMALL, noise=True)
+    bench = Bench.make(samples, "linear", SMALL, noise=FLIPS)
     rows = samples.rows("test")
     true = samples.table["label"].to_numpy()[rows]  # as they are, not as the bench says
     who = {"users": samples.column("user_id", rows), "lists": samples.lists(rows)}
