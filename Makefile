@@ -13,7 +13,7 @@ PEERS = .venv-peers
 PEERS_READY = $(PEERS)/ready
 NOTEBOOKS = $(wildcard notebooks/*.ipynb)
 # A stored notebook holds no progress bars, so nbval's kernels must draw none (before 1e9 seconds).
-NBVAL = TQDM_DELAY=1e9 $(PY) -m pytest --nbval --nbval-current-env --nbval-cell-timeout 300
+NBVAL = TQDM_DELAY=1e9 $(PY) -m pytest --nbval --nbval-current-env --nbval-cell-timeout 900
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 unexport MPLBACKEND # a backend chosen by a shell would keep figures out of the notebooks

@@ -411,7 +411,7 @@ def test_make_test_runs_style_unit_tests_doctests_and_every_notebook(clone: Fold
     (clone.path / "notebooks").mkdir()
     (clone.path / "notebooks/01_a_b.ipynb").touch()
     assert clone.make("test").returncode == 0
-    nbval = "-m pytest --nbval --nbval-current-env --nbval-cell-timeout 300"
+    nbval = "-m pytest --nbval --nbval-current-env --nbval-cell-timeout 900"
     assert clone.calls()[2:] == [
         "-m ruff check .",
         "-m ruff format --check .",
