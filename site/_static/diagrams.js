@@ -1,0 +1,41 @@
+// Draws the page's diagrams in the colours of the page, again whenever light turns to dark.
+(() => {
+  const figures = [...document.querySelectorAll(".diagram pre.mermaid")].map((place) => ({
+    place,
+    source: place.textContent,
+  }));
+  const colour = (name) =>
+    getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+
+  async function draw() {
+    mermaid.initialize({
+      startOnLoad: false,
+      theme: "base",
+      flowchart: { useMaxWidth: true, htmlLabels: true },
+      themeVariables: {
+        darkMode: document.documentElement.dataset.theme === "dark",
+        fontFamily: "var(--pst-font-family-base)",
+        primaryColor: colour("wb-box"),
+        primaryBorderColor: colour("pst-color-primary"),
+        primaryTextColor: colour("pst-color-text-base"),
+        lineColor: colour("pst-color-text-muted"),
+        edgeLabelBackground: colour("pst-color-background"),
+        textColor: colour("pst-color-text-base"),
+      },
+    });
+    for (const [number, { place, source }] of figures.entries()) {
+      const { svg } = await mermaid.render(`diagram-${number}`, source);
+      place.innerHTML = svg;
+      // The words of the diagram stand in the label of its frame.
+      place.firstElementChild.setAttribute("aria-hidden", "true");
+      place.dataset.drawn = document.documentElement.dataset.theme;
+    }
+  }
+
+  let last = Promise.resolve();
+  const again = () => (last = last.then(draw));
+  new MutationObserver(again).observe(document.documentElement, {
+    attributeFilter: ["data-theme"],
+  });
+  again();
+})();

@@ -1,0 +1,49 @@
+"""Links of notebooks and of the README, turned into links that hold on the site."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from urllib.parse import unquote
+
+REPO = Path(__file__).resolve().parent.parent
+
+_FENCED = re.compile(r"(^(?:```|~~~).*?^(?:```|~~~)$|`[^`\n]*`)", re.DOTALL | re.MULTILINE)
+_LINK = re.compile(r"(?<!!)\[([^\]\n]*(?:\n[^\]\n]+)?)\]\(([^)\s]+)\)")
+
+
+def localised(text: str, folder: str, source: Path) -> str:
+    """Return Markdown whose links to files of the repository are downloads of the site.
+
+    A link to a notebook stays: it is a page. Code is left as it is. A linked file is copied
+    below ``source``, and the link becomes one that Sphinx copies into the site.
+
+    Args:
+        text: the Markdown.
+        folder: where the text stands in the repository, ``"notebooks"`` or ``""``.
+        source: the folder that Sphinx reads.
+    Raises:
+        FileNotFoundError: a link leads nowhere.
+    Example:
+        >>> localised("[02](02_measure_loss.ipynb), `[a](b)`, [x](#y)", "notebooks", Path("."))
+        '[02](02_measure_loss.ipynb), `[a](b)`, [x](#y)'
+    """
+    parts = _FENCED.split(text)
+    for number in range(0, len(parts), 2):  # the odd ones are code
+        parts[number] = _LINK.sub(lambda m: _link(m, folder, source), parts[number])
+    return "".join(parts)
+
+
+def _link(match: re.Match[str], folder: str, source: Path) -> str:
+    words, target = match[1], match[2]
+    if re.match(r"#|[a-z][a-z0-9+.-]*:", target) or ".ipynb" in target:
+        return match[0]
+    file = (REPO / folder / unquote(target).partition("#")[0]).resolve()
+    if not file.is_file():
+        raise FileNotFoundError(f"{folder or 'README.md'}: the link to {target} leads to no file.")
+    name = file.relative_to(REPO)
+    copy = source / "files" / name
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(file, copy)
+    return f"[{words}](path:/files/{name.as_posix()})"
