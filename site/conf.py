@@ -34,7 +34,6 @@ mathjax_path = "mathjax/startup.js"
 mathjax3_config = {
     "loader": {"load": ["core", "input/tex", "output/chtml", "a11y/assistive-mml"]},
     "tex": {"inlineMath": [["\\(", "\\)"]], "displayMath": [["\\[", "\\]"]]},
-    "options": {"ignoreHtmlClass": "document", "processHtmlClass": "math|output_area"},
 }
 
 autodoc_member_order = "bysource"

@@ -9,8 +9,13 @@ from urllib.parse import unquote
 
 REPO = Path(__file__).resolve().parent.parent
 
-_FENCED = re.compile(r"(^(?:```|~~~).*?^(?:```|~~~)$|`[^`\n]*`)", re.DOTALL | re.MULTILINE)
-_LINK = re.compile(r"(?<!!)\[([^\]\n]*(?:\n[^\]\n]+)?)\]\(([^)\s]+)\)")
+# Left to right: code in a fence, a link (its words may hold code), code in a line.
+_CODE_OR_LINK = re.compile(
+    r"^(?P<fence>```|~~~).*?^(?P=fence)$|"
+    r"(?<!!)\[(?P<words>[^\[\]\n]*(?:\n[^\[\]\n]+)?)\]\((?P<target>[^)\s]+)\)|"
+    r"`[^`\n]*`",
+    re.DOTALL | re.MULTILINE,
+)
 
 
 def localised(text: str, folder: str, source: Path) -> str:
@@ -29,15 +34,12 @@ def localised(text: str, folder: str, source: Path) -> str:
         >>> localised("[02](02_measure_loss.ipynb), `[a](b)`, [x](#y)", "notebooks", Path("."))
         '[02](02_measure_loss.ipynb), `[a](b)`, [x](#y)'
     """
-    parts = _FENCED.split(text)
-    for number in range(0, len(parts), 2):  # the odd ones are code
-        parts[number] = _LINK.sub(lambda m: _link(m, folder, source), parts[number])
-    return "".join(parts)
+    return _CODE_OR_LINK.sub(lambda match: _link(match, folder, source), text)
 
 
 def _link(match: re.Match[str], folder: str, source: Path) -> str:
-    words, target = match[1], match[2]
-    if re.match(r"#|[a-z][a-z0-9+.-]*:", target) or ".ipynb" in target:
+    words, target = match["words"], match["target"]
+    if target is None or ".ipynb" in target or re.match(r"#|[a-z][a-z0-9+.-]*:", target):
         return match[0]
     file = (REPO / folder / unquote(target).partition("#")[0]).resolve()
     if not file.is_file():

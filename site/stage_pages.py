@@ -23,7 +23,7 @@ HELPERS = REPO / "helpers"
 
 def stage_pages(source: Path) -> None:
     """Write every page that is no notebook below ``source``."""
-    readme = (REPO / "README.md").read_text(encoding="utf-8")
+    readme = localised((REPO / "README.md").read_text(encoding="utf-8"), "", source)
     picture, caption = headline(readme)
     filled = {
         "picture": picture,
@@ -45,7 +45,7 @@ def stage_pages(source: Path) -> None:
         text = Template(page.read_text(encoding="utf-8")).substitute(filled)
         target = source / page.relative_to(PAGES)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(localised(text, "", source), encoding="utf-8")
+        target.write_text(text, encoding="utf-8")
     (source / "site").mkdir()
     shutil.copyfile(REPO / "site" / "headline.png", source / "site" / "headline.png")
     for room in rooms():
