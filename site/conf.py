@@ -41,7 +41,7 @@ autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 add_module_names = False
 toc_object_entries_show_parents = "hide"
-maximum_signature_line_length = 72
+maximum_signature_line_length = 88
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_custom_sections = ["Reference"]
@@ -53,8 +53,13 @@ html_favicon = "_static/favicon.svg"
 html_copy_source = False
 html_show_sphinx = False
 html_sidebars = {"index": [], "glossary": [], "running": [], "about": []}
+html_context = {"default_mode": "auto"}  # as the reader's system has it
 html_theme_options = {
-    "logo": {"text": "Sample importance"},
+    "logo": {
+        "text": "Sample importance",
+        "image_light": "_static/favicon.svg",
+        "image_dark": "_static/favicon.svg",
+    },
     "navbar_align": "left",
     "navbar_persistent": ["search-button"],
     "header_links_before_dropdown": 6,

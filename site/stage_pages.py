@@ -142,7 +142,8 @@ def rooms() -> list[str]:
         for path in HELPERS.iterdir()
         if (path.suffix == ".py" or (path / "__init__.py").exists()) and path.stem[:2] != "__"
     }
-    listed = dict.fromkeys(re.findall(r"\w+", _docstring(HELPERS / "__init__.py")))
+    drawn = _docstring(HELPERS / "__init__.py").partition("::\n\n")[2].partition("\n\n")[0]
+    listed = dict.fromkeys(re.findall(r"\w+", drawn))
     mapped = [name for name in listed if name in there]
     return mapped + sorted(there - set(mapped))
 

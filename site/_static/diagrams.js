@@ -7,7 +7,13 @@
   const colour = (name) =>
     getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
+  // On a phone a chart that runs from left to right is too small to read: it runs downwards.
+  const narrow = matchMedia("(max-width: 600px)");
+  const turned = (source) =>
+    narrow.matches ? source.replace(/^(\s*(?:flowchart|graph))\s+LR\b/, "$1 TD") : source;
+
   async function draw() {
+    if (!colour("wb-box")) return; // light or dark is not decided yet
     mermaid.initialize({
       startOnLoad: false,
       theme: "base",
@@ -24,7 +30,7 @@
       },
     });
     for (const [number, { place, source }] of figures.entries()) {
-      const { svg } = await mermaid.render(`diagram-${number}`, source);
+      const { svg } = await mermaid.render(`diagram-${number}`, turned(source));
       place.innerHTML = svg;
       // The words of the diagram stand in the label of its frame.
       place.firstElementChild.setAttribute("aria-hidden", "true");
@@ -37,5 +43,6 @@
   new MutationObserver(again).observe(document.documentElement, {
     attributeFilter: ["data-theme"],
   });
+  narrow.addEventListener("change", again);
   again();
 })();
