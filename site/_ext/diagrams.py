@@ -40,7 +40,9 @@ def in_words(source: str) -> str:
         >>> in_words('flowchart LR; A["1 log<br/>clicks"] -->|"shows"| B["2 model"]')
         'Diagram: 1 log, clicks; shows; 2 model'
     """
-    found = dict.fromkeys(re.sub(r"\s*<br\s*/?>\s*", ", ", w) for w in re.findall('"(.+?)"', source))
+    found = dict.fromkeys(
+        re.sub(r"\s*<br\s*/?>\s*", ", ", w) for w in re.findall('"(.+?)"', source)
+    )
     return "Diagram: " + "; ".join(found)
 
 
@@ -50,7 +52,7 @@ def visit(translator: HTML5Translator, node: Diagram) -> None:
     label = html.escape(in_words(source), quote=True)
     translator.body.append(
         f'<div class="diagram" role="img" aria-label="{label}">'
-        f'<pre class="mermaid">{html.escape(source)}</pre></div>\n'
+        f'<pre class="drawing">{html.escape(source)}</pre></div>\n'
     )
     raise nodes.SkipNode
 

@@ -1,6 +1,6 @@
 // Draws the page's diagrams in the colours of the page, again whenever light turns to dark.
 (() => {
-  const figures = [...document.querySelectorAll(".diagram pre.mermaid")].map((place) => ({
+  const figures = [...document.querySelectorAll(".diagram pre.drawing")].map((place) => ({
     place,
     source: place.textContent,
   }));
