@@ -8,6 +8,7 @@ CANDIDATES = $(if $(PYTHON),"$(PYTHON)",$(VERSIONS:%=python%) python3 python)
 
 PY = .venv/bin/python
 READY = .venv/ready
+SITE_READY = .venv/ready-site
 PEERS = .venv-peers
 PEERS_READY = $(PEERS)/ready
 NOTEBOOKS = $(wildcard notebooks/*.ipynb)
@@ -18,7 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 unexport MPLBACKEND # a backend chosen by a shell would keep figures out of the notebooks
 
 .DEFAULT_GOAL = help
-.PHONY: help run test test-all check lab bench bench-peers study refresh lock clean
+.PHONY: help run test test-all check lab site bench bench-peers study refresh lock clean
 
 help: ## print this list
 	@echo 'make TARGET [ARGS="..."] [PYTHON=python3.12]'
@@ -27,11 +28,11 @@ help: ## print this list
 run: $(READY) ## execute the walk on data and write a report; ARGS="--source sample"
 	@$(PY) -m helpers run $(ARGS)
 
-test: $(READY) check ## every check and test but the slow ones
+test: $(SITE_READY) check ## every check and test but the slow ones
 	$(PY) -m pytest -n 2 --dist loadfile --doctest-modules -m "not slow" tests helpers
 	$(if $(NOTEBOOKS),$(NBVAL) -n 2 --dist loadfile notebooks)
 
-test-all: $(READY) check ## every check and test
+test-all: $(SITE_READY) check ## every check and test
 	$(PY) -m pytest -n 2 --dist loadfile --doctest-modules tests helpers
 	$(if $(NOTEBOOKS),$(NBVAL) -n 2 --dist loadfile notebooks)
 
@@ -41,6 +42,9 @@ check: $(READY) ## style of the code
 
 lab: $(READY) ## open the workbook in JupyterLab
 	@$(PY) -m jupyterlab notebooks/00_start_here.ipynb $(ARGS)
+
+site: $(SITE_READY) ## build the reading edition: build/site/index.html
+	@$(PY) site/build.py $(ARGS)
 
 bench: $(READY) ## print times and memory on this machine
 	@set -e; for script in bench/bench_*.py; do $(PY) "$$script" $(ARGS); done
@@ -80,6 +84,11 @@ $(READY): $(PY) pyproject.toml constraints.txt
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PY) -m ensurepip # interrupted before it had pip
 	@$(PY) -m pip install -c constraints.txt -e ".[test]"
 	@pwd -P > $@
+
+# What builds the site is small; it is left out of the first installation all the same.
+$(SITE_READY): $(READY)
+	@$(PY) -m pip install --quiet -c constraints.txt -e ".[test,site]"
+	@touch $@
 
 # TF-Privacy needs an old TensorFlow, which installs on Python 3.11 only: it has a second environment.
 $(PEERS_READY): bench/peers/requirements.txt bench/peers/requirements-legacy.txt | $(READY)

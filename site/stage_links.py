@@ -28,8 +28,10 @@ def localised(text: str, folder: str, source: Path) -> str:
         text: the Markdown.
         folder: where the text stands in the repository, ``"notebooks"`` or ``""``.
         source: the folder that Sphinx reads.
+
     Raises:
         FileNotFoundError: a link leads nowhere.
+
     Example:
         >>> localised("[02](02_measure_loss.ipynb), `[a](b)`, [x](#y)", "notebooks", Path("."))
         '[02](02_measure_loss.ipynb), `[a](b)`, [x](#y)'
