@@ -88,7 +88,7 @@ $(READY): $(PY) pyproject.toml constraints.txt
 # What builds the site is small; it is left out of the first installation all the same.
 $(SITE_READY): $(READY)
 	@$(PY) -m pip install --quiet -c constraints.txt -e ".[test,site]"
-	@touch $@
+	@: > $@
 
 # TF-Privacy needs an old TensorFlow, which installs on Python 3.11 only: it has a second environment.
 $(PEERS_READY): bench/peers/requirements.txt bench/peers/requirements-legacy.txt | $(READY)
@@ -98,7 +98,7 @@ $(PEERS_READY): bench/peers/requirements.txt bench/peers/requirements-legacy.txt
 	@$(PY) -m venv $(PEERS)/legacy
 	@$(PEERS)/legacy/bin/python -m pip install -r bench/peers/requirements-legacy.txt || \
 	  { rm -rf $(PEERS)/legacy; echo 'bench-peers: TF-Privacy cannot be installed here and is left out.' >&2; }
-	@touch $@
+	@: > $@
 
 # Takes the first candidate that can make an environment, else says in one sentence why not.
 $(PY):
