@@ -106,7 +106,6 @@ def _run_box(notebook: Notebook) -> dict[str, Any]:
     name = notebook.path.name
     first = next(iter(parameters(notebook.path).values()))
     value = first.default if first.default != "journey" else "sample"
-    example = f"notebooks/{name} out.ipynb -p {first.name} {value}"
     text = f"""\
 :::{{admonition}} Run this page
 :class: run-it
@@ -116,7 +115,7 @@ def _run_box(notebook: Notebook) -> dict[str, Any]:
 opening it:
 
 ```sh
-.venv/bin/papermill {example}
+.venv/bin/python -m helpers run {notebook.number} -p {first.name} {value}
 ```
 :::
 """

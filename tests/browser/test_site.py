@@ -157,8 +157,6 @@ def test_a_page_is_whole_on_desktop_and_phone_in_light_and_dark(
         page.set_viewport_size(size)
         theme(page, scheme)
         assert overflow(page) <= 0, (scheme, window)
-        if (scheme, window) == ("light", "desktop"):
-            assert faults_of(page) == []
         if name in PICTURED:
             page.wait_for_timeout(400)  # the theme looks anew at what scrolls
             found = faults_of(page, "color-contrast", "scrollable-region-focusable")
@@ -167,6 +165,19 @@ def test_a_page_is_whole_on_desktop_and_phone_in_light_and_dark(
             page.screenshot(path=screenshots / file)
     assert visit.complaints == []
     assert visit.outside(url) == []
+
+
+def with_rooms_slow() -> Iterator[object]:
+    """Yield all pages; of the many alike that show a room of helpers, most are for test-all."""
+    for name in pages():
+        seldom = name.startswith("helpers/") and name not in {"helpers/index", *PICTURED}
+        yield pytest.param(name, marks=pytest.mark.slow if seldom else ())
+
+
+@pytest.mark.parametrize("name", with_rooms_slow())
+def test_a_page_has_no_serious_fault_for_who_cannot_see_or_point(name: str, url: str, visit: Visit):
+    visit.open(f"{url}{name}.html")
+    assert faults_of(visit.page) == []
 
 
 @pytest.mark.parametrize("name", [p for p in pages() if re.match(r"notebooks/\d", p)])
@@ -191,6 +202,25 @@ def test_a_notebook_shows_its_mathematics_and_its_figures_with_words(
     link = page.locator(".run-it a", has_text=".ipynb").get_attribute("href")
     assert (built / "notebooks" / link).resolve().read_text(encoding="utf-8") == source
     assert page.locator(".output.stderr, .output.traceback").count() == 0
+
+
+@pytest.mark.parametrize("name", [p for p in pages() if re.match(r"notebooks/\d", p)])
+def test_on_a_phone_what_is_wide_scrolls_in_its_own_box_from_its_beginning(
+    name: str, url: str, visit: Visit
+):
+    visit.page.set_viewport_size(PHONE)
+    visit.open(f"{url}{name}.html")
+    assert overflow(visit.page) <= 0
+    cut_off = """boxes => boxes.filter(box => box.checkVisibility() && box.firstElementChild
+        && box.firstElementChild.getBoundingClientRect().left
+         < box.getBoundingClientRect().left - 1).length"""
+    boxes = visit.page.locator("div.math, .diagram, .pst-scrollable-table-container, .text_html")
+    assert boxes.count() > 0
+    assert boxes.evaluate_all(cut_off) == 0
+    code = visit.page.locator("div.cell_input pre")
+    assert (
+        code.evaluate_all("all => Math.max(...all.map(one => one.clientWidth))") <= PHONE["width"]
+    )
 
 
 def test_the_home_page_is_light_and_leads_to_every_notebook(url: str, visit: Visit):
