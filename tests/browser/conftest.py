@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from helpers.schema import REPO
 
@@ -22,6 +22,8 @@ ARGUMENTS = (
     *("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update"),
 )
+
+expect.set_options(timeout=30_000)  # a busy machine is no fault of a page
 
 
 @pytest.fixture(scope="session")
