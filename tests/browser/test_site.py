@@ -304,3 +304,19 @@ def test_the_site_works_from_the_disk_too(built: Path, visit: Visit):
     assert visit.page.locator(".math mjx-container").count() > 0
     assert visit.complaints == []
     assert visit.outside(built.as_uri()) == []
+
+
+FAULTY = """<!doctype html><html lang="en"><head><title>Faulty</title></head><body><main>
+<h1>Faulty</h1><p style="color: #ccc; background: #fff">pale</p>
+<div style="width: 3000px">wide</div><img src="http://outside.invalid/x.png" alt="x">
+<script>console.error("oh")</script></main></body></html>"""
+
+
+def test_the_checks_of_a_page_find_planted_faults(visit: Visit, tmp_path: Path):
+    path = tmp_path / "faulty.html"
+    path.write_text(FAULTY, encoding="utf-8")
+    visit.open(path.as_uri())
+    assert any(fault.startswith("color-contrast: ") for fault in faults_of(visit.page))
+    assert overflow(visit.page) > 1000
+    assert "oh" in visit.complaints
+    assert visit.outside(path.parent.as_uri()) == ["http://outside.invalid/x.png"]
