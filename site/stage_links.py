@@ -22,7 +22,8 @@ def localised(text: str, folder: str, source: Path) -> str:
     """Return Markdown whose links to files of the repository are downloads of the site.
 
     A link to a notebook stays: it is a page. Code is left as it is. A linked file is copied
-    below ``source``, and the link becomes one that Sphinx copies into the site.
+    below ``source``, and the link becomes one that Sphinx copies into the site. Of a link to a
+    folder the words stay.
 
     Args:
         text: the Markdown.
@@ -44,6 +45,8 @@ def _link(match: re.Match[str], folder: str, source: Path) -> str:
     if target is None or ".ipynb" in target or re.match(r"#|[a-z][a-z0-9+.-]*:", target):
         return match[0]
     file = (REPO / folder / unquote(target).partition("#")[0]).resolve()
+    if file.is_dir():  # a page cannot show a folder
+        return words
     if not file.is_file():
         raise FileNotFoundError(f"{folder or 'README.md'}: the link to {target} leads to no file.")
     name = file.relative_to(REPO)

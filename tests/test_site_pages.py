@@ -53,6 +53,10 @@ def test_what_is_no_link_to_a_file_stays(text: str, tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_of_a_link_to_a_folder_the_words_stay(tmp_path: Path):
+    assert stage_links.localised("in [the data](../data/)", "notebooks", tmp_path) == "in the data"
+
+
 def test_a_link_that_leads_nowhere_stops_the_build(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match=r"no\.csv leads to no file"):
         stage_links.localised("[x](no.csv)", "", tmp_path)
