@@ -296,6 +296,10 @@ def test_paper_shows_the_text_without_the_furniture(url: str, visit: Visit):
     for furniture in (".bd-header", ".bd-sidebar-primary", ".bd-sidebar-secondary", ".run-it"):
         expect(visit.page.locator(furniture).first).to_be_hidden()
     expect(visit.page.locator("main h1").first).to_be_visible()
+    theme(visit.page, "dark")
+    for event, wanted in (("beforeprint", "light"), ("afterprint", "dark")):
+        visit.page.evaluate("name => window.dispatchEvent(new Event(name))", event)
+        expect(visit.page.locator("html")).to_have_attribute("data-theme", wanted)
 
 
 def test_the_site_works_from_the_disk_too(built: Path, visit: Visit):

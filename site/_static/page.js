@@ -11,3 +11,16 @@
   for (const box of boxes) observer.observe(box);
   window.MathJax?.startup?.promise?.then(() => boxes.forEach(mark));
 })();
+
+// Paper is white: a page in dark colours is printed in light ones.
+(() => {
+  const page = document.documentElement.dataset;
+  let before;
+  addEventListener("beforeprint", () => {
+    before = page.theme;
+    page.theme = "light";
+  });
+  addEventListener("afterprint", () => {
+    page.theme = before;
+  });
+})();
