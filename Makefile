@@ -4,6 +4,7 @@
 VERSIONS = 3.13 3.12 3.11
 PYTHON ?=
 ARGS ?=
+NAME ?=
 CANDIDATES = $(if $(PYTHON),"$(PYTHON)",$(VERSIONS:%=python%) python3 python)
 
 PY = .venv/bin/python
@@ -19,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 unexport MPLBACKEND # a backend chosen by a shell would keep figures out of the notebooks
 
 .DEFAULT_GOAL = help
-.PHONY: help run test test-all check lab site bench bench-peers study refresh lock clean
+.PHONY: help run test test-all check lab site bench bench-peers study refresh new-notebook slides hooks lock clean
 
 help: ## print this list
 	@echo 'make TARGET [ARGS="..."] [PYTHON=python3.12]'
@@ -58,6 +59,16 @@ study: $(READY) ## the study of notebook 05 at full size
 refresh: $(READY) ## execute and tidy the notebooks; ARGS="03_train_recommender"
 	@$(PY) -m helpers.notebooks refresh $(ARGS)
 	@$(PY) site/headline.py
+
+new-notebook: $(READY) ## a notebook from the template; NAME=09_do_thing
+	@$(PY) -m helpers.notebooks new $(NAME)
+
+slides: $(READY) ## notebooks as talks, in build/slides; ARGS="02_measure_loss"
+	@$(PY) -m helpers.notebooks slides $(ARGS)
+
+hooks: $(READY) ## check style and notebooks before each commit
+	@$(PY) -m pip install --quiet "pre-commit>=4,<5"
+	@.venv/bin/pre-commit install
 
 lock: $(READY) ## renew constraints.txt with the newest versions that pyproject.toml allows
 	@$(PY) -m pip install --quiet "uv>=0.9,<1"

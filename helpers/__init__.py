@@ -5,9 +5,11 @@ Data flows from left to right, and a room imports only from rooms to its left::
     schema -> cache -> mapping -> synthetic, journey, foreign -> cleaning -> reading, database
            -> mysql_server -> assembly -> staging -> drawing -> sources
            -> history, features, encoding -> labels, negatives -> samples
-           -> drafting, audit, serving
-           -> losses -> models -> gradients -> importance -> actions
-           -> calibration, ranking, intervals, evaluation -> study -> plots
+           -> drafting, audit, serving -> noise
+           -> losses, denoising -> models -> gradients -> importance
+           -> attribution -> actions
+           -> calibration, ranking, intervals, evaluation -> judging -> study -> verdict
+           -> plots -> interactive
            -> notebooks -> record -> report -> runs -> checks -> __main__
 
 What tables look like: ``schema``; what is what in a person's own: ``mapping``. How they come
@@ -15,11 +17,14 @@ in, piece by piece: ``reading`` (files), ``database`` (MySQL), ``cleaning``, ``s
 look at: ``drawing``; all of it: ``sources``. Samples and their features, all from before a
 cutoff: ``samples`` (``labels``, ``negatives``, ``history``, ``features``, ``encoding``). The
 commands about own data: ``drafting`` (init), ``audit`` (check), ``serving`` (mysql). What a
-loss is: ``losses``. The ladder and how it is fitted: ``models``. Exact per-sample gradients:
-``gradients``. Scores: ``importance``. What to do with them: ``actions``; whether it helped:
-``study``. Metrics and intervals: ``evaluation``, ``intervals``. Every figure: ``plots``.
-What a notebook keeps: ``record``. Running the notebooks and telling about it: ``runs``,
-``report``. Exercises: ``checks``.
+loss is: ``losses``; losses that suspect themselves: ``denoising``. The ladder and how it is
+fitted: ``models``. Exact per-sample gradients: ``gradients``. Scores: ``importance``; whether
+they foretell what retraining gives: ``attribution``; wrong labels planted to judge them:
+``noise``. What to do with scores: ``actions``. Metrics and intervals:
+``evaluation``, ``intervals``. Which score tells the truth: ``judging``; whether acting helped:
+``study``; what follows: ``verdict``. Every figure: ``plots``;
+those that a reader can move: ``interactive``. What a notebook keeps: ``record``. Running the
+notebooks and telling about it: ``runs``, ``report``. Exercises: ``checks``.
 
 Start with :func:`helpers.samples.load_samples` and read from left to right.
 """

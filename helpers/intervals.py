@@ -6,7 +6,7 @@ share the rows and the seed are compared inside each draw, so what they share ca
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,14 @@ from scipy.stats import norm, t
 from helpers.calibration import check_rows
 from helpers.ranking import group_codes, list_metrics, user_metrics
 
-__all__ = ["METRICS", "Interval", "NoInterval", "bootstrap_by_user", "paired_difference"]
+__all__ = [
+    "METRICS",
+    "Interval",
+    "NoInterval",
+    "bootstrap_by_user",
+    "paired_difference",
+    "paired_worlds",
+]
 
 
 class NoInterval(ValueError):
@@ -181,6 +188,50 @@ def paired_difference(
             _statistic(metric, labels, y, codes, lists=lists, k=k),
         )
         for x, y in zip(old, new, strict=True)
+    ]
+    return _interval(pairs, codes, repeats=repeats, seed=seed, level=level)
+
+
+def paired_worlds(
+    worlds: Sequence[tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike]],
+    *,
+    metric: str = "auc",
+    repeats: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Return how much a metric changed, where each seed has labels and rows of its own.
+
+    As :func:`paired_difference`, for seeds that differ in *what is to be found*: each world planted
+    its noise elsewhere. Each draw takes users with replacement, the same in all worlds, and
+    worlds with replacement.
+
+    Args:
+        worlds: ``labels, before, after, users`` of each, all of shape ``(n,)``; ``n`` may differ.
+        metric: a key of :data:`METRICS` without lists.
+        repeats: number of draws.
+        seed: start of the random draws.
+        level: share of draws between the two ends, in (0, 1).
+
+    Raises:
+        ValueError: there is no world, or :func:`bootstrap_by_user` would refuse one.
+
+    Example:
+        >>> world = ([0, 1] * 3, [0.0] * 6, [0.1, 0.9] * 3, list("aabbcc"))
+        >>> paired_worlds([world, world], repeats=20).estimate
+        0.5
+    """
+    if not worlds:
+        raise ValueError("there must be at least one world to compare in.")
+    sizes = [len(np.asarray(world[0])) for world in worlds]
+    users = np.concatenate([np.asarray(world[3]) for world in worlds])
+    codes, found = group_codes(users, sum(sizes), name="users")
+    if len(found) < 2:
+        raise ValueError(f"an interval over users needs at least 2 users; got {len(found)}.")
+    parts = np.split(codes, np.cumsum(sizes)[:-1])
+    pairs = [
+        _difference(*(_statistic(metric, y, z, part, lists=None, k=1) for z in (old, new)))
+        for (y, old, new, _), part in zip(worlds, parts, strict=True)
     ]
     return _interval(pairs, codes, repeats=repeats, seed=seed, level=level)
 

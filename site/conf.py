@@ -52,7 +52,7 @@ html_js_files = [("page.js", {"defer": "defer"})]
 html_favicon = "_static/favicon.svg"
 html_copy_source = False
 html_show_sphinx = False
-html_sidebars = {"index": [], "glossary": [], "running": [], "about": []}
+html_sidebars = {"index": [], "glossary": [], "running": []}
 html_context = {"default_mode": "auto"}  # as the reader's system has it
 html_theme_options = {
     "logo": {

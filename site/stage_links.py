@@ -9,6 +9,9 @@ from urllib.parse import unquote
 
 REPO = Path(__file__).resolve().parent.parent
 
+#: Markdown files of the repository that are pages of the site, where they stand.
+DOCUMENTS = ("CONTRIBUTING.md", "site/instructors.md")
+
 # Left to right: code in a fence, a link (its words may hold code), code in a line.
 _CODE_OR_LINK = re.compile(
     r"^(?P<fence>```|~~~).*?^(?P=fence)$|"
@@ -21,9 +24,9 @@ _CODE_OR_LINK = re.compile(
 def localised(text: str, folder: str, source: Path) -> str:
     """Return Markdown whose links to files of the repository are downloads of the site.
 
-    A link to a notebook stays: it is a page. Code is left as it is. A linked file is copied
-    below ``source``, and the link becomes one that Sphinx copies into the site. Of a link to a
-    folder the words stay.
+    A link to a notebook stays: it is a page, and so are ``DOCUMENTS``. Code is left as it is. A
+    linked file is copied below ``source``, and the link becomes one that Sphinx copies into the
+    site. Of a link to a folder the words stay.
 
     Args:
         text: the Markdown.
@@ -50,6 +53,8 @@ def _link(match: re.Match[str], folder: str, source: Path) -> str:
     if not file.is_file():
         raise FileNotFoundError(f"{folder or 'README.md'}: the link to {target} leads to no file.")
     name = file.relative_to(REPO)
+    if name.as_posix() in DOCUMENTS:
+        return f"[{words}](/{name.as_posix()})"
     copy = source / "files" / name
     copy.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(file, copy)

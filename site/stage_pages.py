@@ -14,7 +14,7 @@ from pathlib import Path
 from string import Template
 
 import yaml
-from stage_links import REPO, localised
+from stage_links import DOCUMENTS, REPO, localised
 from stage_notebooks import NOTEBOOKS, Notebook, notebooks, parts
 
 PAGES = Path(__file__).resolve().parent / "pages"
@@ -46,7 +46,11 @@ def stage_pages(source: Path) -> None:
         target = source / page.relative_to(PAGES)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
-    (source / "site").mkdir()
+    for name in DOCUMENTS:
+        text = (REPO / name).read_text(encoding="utf-8")
+        target = source / name
+        target.parent.mkdir(exist_ok=True)
+        target.write_text(localised(text, str(Path(name).parent), source), encoding="utf-8")
     shutil.copyfile(REPO / "site" / "headline.png", source / "site" / "headline.png")
     for room in rooms():
         (source / "helpers" / f"{room}.md").write_text(room_page(room), encoding="utf-8")

@@ -21,18 +21,21 @@ ORDER = (
     *("synthetic_world", "synthetic", "journey", "foreign", "cleaning", "reading", "database"),
     *("mysql_server", "assembly", "staging", "drawing", "sources"),
     *("history", "encoding", "features", "labels", "negatives", "samples"),
-    *("drafting", "audit", "serving"),
-    *("backend", "profiling", "losses", "models", "gradients", "importance", "actions"),
-    *("calibration", "ranking", "intervals", "evaluation", "study", "plots"),
+    *("drafting", "audit", "serving", "noise"),
+    *("backend", "profiling", "losses", "denoising"),
+    *("models", "gradients", "importance", "attribution", "actions"),
+    *("calibration", "ranking", "intervals", "evaluation"),
+    *("judging", "study", "verdict", "plots", "interactive"),
     *("notebooks", "record", "settings", "report_text", "report", "executor", "runs"),
     *("checks", "__main__"),
 )
 #: Only these rooms may load TensorFlow when they are imported.
-WITH_TENSORFLOW = {"backend", "profiling", "models", "gradients", "importance", "study"}
+WITH_TENSORFLOW = {"backend", "profiling", "models", "gradients", "importance"}
+WITH_TENSORFLOW |= {"attribution", "judging", "study"}
 #: They take it from `backend`, which starts it quietly; `profiling` reads a file format of its own.
 MAY_NAME_TENSORFLOW = {"backend", "profiling"}
 #: `losses` may use it inside a function: its NumPy half must work without.
-MAY_USE_BACKEND = WITH_TENSORFLOW | {"losses"}
+MAY_USE_BACKEND = WITH_TENSORFLOW | {"losses", "denoising"}
 
 
 def sources() -> dict[str, str]:

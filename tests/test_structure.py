@@ -36,12 +36,39 @@ def test_notebooks_are_numbered_without_a_gap():
         assert numbers == list(range(len(numbers)))
 
 
+TIME = (
+    "*Time*: about 5 minutes to read and 15 for the exercises; "
+    "the cells run in about half a minute."
+)
+QUESTIONS = """\
+## Check your understanding
+
+1. Is it straight?
+2. Why?
+3. Since when?
+
+<details><summary>Answers</summary>
+
+1. Yes.
+2. It is a line.
+3. Since it was drawn.
+
+</details>"""
+
+
+def exercise(heading: str) -> list[NotebookNode]:
+    """Return the two cells of an exercise: the task and its solution."""
+    folded = {"tags": ["solution", "hide-input"], "jupyter": {"source_hidden": True}}
+    task = new_markdown_cell(f"## Exercise {heading}\n\nDo it.")
+    return [task, new_code_cell("answer = 1", metadata=folded)]
+
+
 def good_notebook() -> NotebookNode:
     """Return a notebook that follows every rule; a test spoils one thing."""
     figure = new_output("display_data", {"image/png": "iVBORw0KGgo=", "text/plain": "<Figure>"})
     cells = [
         new_markdown_cell("# Judge things\n\n**Is this thing good?**"),
-        new_markdown_cell("- **You will learn** a lot.\n- **You need** little.\n- **Time**: 1 min"),
+        new_markdown_cell(f"*You will learn* a lot.\n\n*You need* little.\n\n{TIME}"),
         new_code_cell(
             "seed: int = 0  # start of every random draw", metadata={"tags": ["parameters"]}
         ),
@@ -54,12 +81,10 @@ def good_notebook() -> NotebookNode:
         new_code_cell("draw(np.ones(3))", outputs=[figure], metadata={"alt": "A straight line."}),
         new_code_cell("print(time_s)", metadata={"tags": ["nbval-ignore-output"]}),
         new_code_cell('claim("The line is straight.", True)'),
-        new_markdown_cell("## Check your understanding\n\nWhy?"),
-        new_markdown_cell("## Exercise 3.1\n\nDo it."),
-        new_code_cell(
-            "answer = 1",
-            metadata={"tags": ["solution", "hide-input"], "jupyter": {"source_hidden": True}},
-        ),
+        new_markdown_cell(QUESTIONS),
+        *exercise("1 · Predict"),
+        *exercise("2 · Code: a line"),
+        *exercise("3 · On data"),
         new_markdown_cell("## Take-away\n\nIt is straight."),
         new_markdown_cell("## Next\n\n[Next](04_next_thing.ipynb)"),
         new_code_cell("record(answer=answer)"),
@@ -73,6 +98,7 @@ def good_notebook() -> NotebookNode:
 def write(folder: Path, notebook: NotebookNode, *, name: str = NAME, tidied: bool = True) -> Path:
     """Write a notebook beside a successor."""
     (folder / "04_next_thing.ipynb").touch()
+    (folder / "times.json").write_text(f'{{"{NAME}": 40.0}}', encoding="utf-8")
     path = folder / f"{name}.ipynb"
     path.write_text(written(tidy(notebook) if tidied else notebook), encoding="utf-8")
     return path
@@ -124,9 +150,9 @@ PLANTED = [
     ("says_what_it_takes", with_source(2, "**You will learn**, **You need**"), '"Time"'),
     ("says_what_it_takes", swapped(2, 5), '"You need"'),
     ("closes_with_what_is_learned", with_source(9, "Why?"), '"Check your understanding" is miss'),
-    ("closes_with_what_is_learned", with_source(12, "It is."), '"Take-away" is missing'),
-    ("closes_with_what_is_learned", with_source(13, "## More"), '"Next" is missing'),
-    ("closes_with_what_is_learned", swapped(12, 13), '"Next" stands too early'),
+    ("closes_with_what_is_learned", with_source(16, "It is."), '"Take-away" is missing'),
+    ("closes_with_what_is_learned", with_source(17, "## More"), '"Next" is missing'),
+    ("closes_with_what_is_learned", swapped(16, 17), '"Next" stands too early'),
     ("declares_parameters", with_metadata(3, tags=[]), "exactly one cell .* 0 have it"),
     ("declares_parameters", with_metadata(8, tags=["parameters"]), "exactly one .* 2 have it"),
     ("declares_parameters", with_source(3, "seed: int = 0"), 'parameter "seed" has no comment'),
@@ -137,7 +163,7 @@ PLANTED = [
     ("imports_once", with_source(4, f'start("{NAME}", globals())'), "cells with imports: none"),
     ("imports_once", with_source(4, 'import os\nstart("03_x", globals())'), "must call start"),
     ("imports_once", with_source(4, "import os"), "must call start"),
-    ("ends_with_its_record", with_source(14, "print(1)"), r"must call record"),
+    ("ends_with_its_record", with_source(18, "print(1)"), r"must call record"),
     ("ends_with_its_record", with_source(8, "claim(record(), 1)"), r"must call record"),
     ("code_cells_are_short", with_source(6, lines(LONGEST_CELL + 1)), "cell 6 has 26 lines"),
     ("code_cells_are_short", with_source(11, lines(LONGEST_CELL + 1)), "cell 11 has 26 lines"),
@@ -173,8 +199,28 @@ PLANTED = [
     ("ignored_outputs_are_claimed", with_source(8, "print(1)"), "cell 7 is tagged"),
     ("ignored_outputs_are_claimed", swapped(7, 8), "cell 8 is tagged"),
     ("ignored_outputs_are_claimed", with_metadata(8, tags=["nbval-ignore-output"]), "cell 7 is"),
-    ("solutions_are_folded", with_metadata(11), "no cell tagged `solution`"),
+    (
+        "solutions_are_folded",
+        lambda n: [with_metadata(number)(n) for number in (11, 13, 15)],
+        "no cell tagged `solution`",
+    ),
     ("solutions_are_folded", with_metadata(11, tags=["solution", "hide-input"]), SOLUTION),
+    ("readers_are_asked", with_source(10, "Do it."), "numbered 2, 3"),
+    ("readers_are_asked", with_source(12, "## Exercise 2"), 'kind "Code"'),
+    ("readers_are_asked", with_source(14, "Do it."), 'kind "On data"'),
+    ("readers_are_asked", swapped(10, 12), "numbered 2, 1, 3"),
+    ("readers_are_asked", with_metadata(11), "no solution follows exercise 1"),
+    ("readers_are_asked", with_metadata(15), "no solution follows exercise 3"),
+    ("readers_are_asked", lambda n: n.cells.__delitem__(slice(9, 15)), "no exercise has a heading"),
+    ("readers_are_asked", with_source(9, QUESTIONS.replace("2. Why?", "")), "2 numbered questions"),
+    (
+        "readers_are_asked",
+        with_source(9, QUESTIONS.replace("3. Since it", "Since it")),
+        "have 2 answers",
+    ),
+    ("readers_are_asked", with_source(9, QUESTIONS.partition("<")[0]), "have 0 answers"),
+    ("readers_are_asked", with_source(9, f"{QUESTIONS}\n" + "8. A?\n" * 5), "8 numbered"),
+    ("time_is_the_measured_one", with_source(2, "*Time*: a lot."), "not the measured one"),
     ("solutions_are_folded", with_source(8, "# Solution\nclaim('a', 1)"), SOLUTION),
 ]
 
@@ -218,7 +264,7 @@ def test_a_file_that_was_not_tidied_is_found(tmp_path: Path):
 def test_the_last_notebook_needs_no_next(tmp_path: Path):
     notebook = good_notebook()
     with_source(5, "## A picture")(notebook)
-    with_source(13, "## The end")(notebook)
+    with_source(17, "## The end")(notebook)
     path = tmp_path / f"{NAME}.ipynb"
     path.write_text(written(tidy(notebook)), encoding="utf-8")
     assert lint(path) == []

@@ -6,7 +6,7 @@ that fails says why.
 """
 
 from helpers.checks.data import LEAK_CANDIDATES, check_00_1, check_01_1, check_01_2, check_01_3
-from helpers.checks.losses import check_02_1, check_02_2
+from helpers.checks.losses import PULLS, check_02_1, check_02_2, check_02_3, check_02_4
 from helpers.checks.models import (
     check_03_1,
     check_03_2,
@@ -14,7 +14,6 @@ from helpers.checks.models import (
     check_04_1,
     check_04_2,
     check_04_3,
-    check_04_4,
     check_05_1,
     check_05_2,
     check_05_3,
@@ -23,16 +22,20 @@ from helpers.checks.models import (
     check_06_3,
 )
 from helpers.checks.own_data import FATES, check_07_1, check_07_2, check_07_3
+from helpers.checks.own_model import check_04_4
 
 __all__ = [
     "FATES",
     "LEAK_CANDIDATES",
+    "PULLS",
     "check_00_1",
     "check_01_1",
     "check_01_2",
     "check_01_3",
     "check_02_1",
     "check_02_2",
+    "check_02_3",
+    "check_02_4",
     "check_03_1",
     "check_03_2",
     "check_03_3",

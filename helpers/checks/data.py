@@ -10,6 +10,7 @@ Example:
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -17,7 +18,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from helpers.checks.verdicts import matching_hint, not_yet, result_of, same
+from helpers.checks.verdicts import (
+    matching_hint,
+    never_raises,
+    not_yet,
+    result_of,
+    same,
+    shape_fault,
+    untouched,
+)
 from helpers.losses import sigmoid
 
 __all__ = ["LEAK_CANDIDATES", "check_00_1", "check_01_1", "check_01_2", "check_01_3"]
@@ -45,6 +54,7 @@ LEAK_CANDIDATES: dict[str, tuple[bool, str]] = {
 }
 
 
+@never_raises
 def check_00_1(answer: Callable[..., Any]) -> str:
     """Judge ``norm(x, y, z)``, the gradient norm of one sample of a logistic model with a bias.
 
@@ -85,13 +95,14 @@ def check_00_1(answer: Callable[..., Any]) -> str:
     }
     if hint := matching_hint(got, mistakes):
         return not_yet(hint)
-    if got.shape != ():
-        return not_yet(f"one number should come back; the shape is {got.shape}.")
+    if fault := shape_fault(got, ()):
+        return not_yet(f"one number should come back; {fault}")
     if not same(got, np.asarray(surprise * leverage)):
         return not_yet("try x = (3, 4), y = 1, z = 0: half of the root of 26 should come back.")
     return "Correct: surprise |p - y| times leverage, the root of sum(x ** 2) + 1."
 
 
+@never_raises
 def check_01_1(answer: Iterable[str]) -> str:
     """Judge the set of columns that leak, out of ``LEAK_CANDIDATES``.
 
@@ -102,14 +113,14 @@ def check_01_1(answer: Iterable[str]) -> str:
         >>> check_01_1(["basket size", "price paid", "mean label of the product"])[:7]
         'Correct'
     """
-    if answer is None or answer is Ellipsis:
+    if untouched(answer):
         return "Still empty: write the names of the columns that leak, and run the cell again."
     if isinstance(answer, str) or not isinstance(answer, Iterable):
         return not_yet(f"give a set of names in curly brackets; got {answer!r:.60}.")
-    try:
-        named = {str(name).strip().lower() for name in answer}
-    except Exception as error:  # an iterable may fail in any way
-        return not_yet(f"it stops with {type(error).__name__}: {error}")
+    if isinstance(answer, Mapping) and all(isinstance(v, bool) for v in answer.values()):
+        answer = [name for name, leaks in answer.items() if leaks]
+    some = itertools.islice(answer, 100)  # an iterable may have no end
+    named = {str(name).strip().lower() for name in some}
     if not named:
         return "Still empty: write the names of the columns that leak, and run the cell again."
     if unknown := sorted(named - set(LEAK_CANDIDATES)):
@@ -129,6 +140,7 @@ def check_01_1(answer: Iterable[str]) -> str:
     return "Correct: all three need something that happens after the cutoff."
 
 
+@never_raises
 def check_01_2(answer: Callable[..., Any]) -> str:
     """Judge ``count(events, user_id, item_id, cutoff, days)``.
 
@@ -143,16 +155,16 @@ def check_01_2(answer: Callable[..., Any]) -> str:
         'Not yet: it returns 0 where 3 events count.'
     """
     events, cutoff = _diary(), pd.Timestamp("2024-03-04")
-    got = _applied(answer, events.copy(), 1, "tea", cutoff, 28)
+    got = result_of(answer, events, 1, "tea", cutoff, 28)
     if isinstance(got, str):
         return got
-    if got.shape != ():
-        return not_yet(f"one number should come back; the shape is {got.shape}.")
+    if fault := shape_fault(got, ()):
+        return not_yet(f"one number should come back; {fault}")
     if hint := matching_hint(got, _wrong_counts(events, cutoff)):
         return not_yet(hint)
     if got != 3:
         return not_yet(f"it returns {got:g} where 3 events count.")
-    other = _applied(answer, events.copy(), 2, "jam", pd.Timestamp("2024-03-02"), 7)
+    other = result_of(answer, events, 2, "jam", pd.Timestamp("2024-03-02"), 7)
     if isinstance(other, str) or other.shape != () or other != 2:
         return not_yet(
             "right once, but not for another user, item, cutoff or number of days. Is one of "
@@ -161,6 +173,7 @@ def check_01_2(answer: Callable[..., Any]) -> str:
     return "Correct: from cutoff - days on, and strictly before the cutoff."
 
 
+@never_raises
 def check_01_3(answer: Callable[..., Any]) -> str:
     """Judge ``share(table, features)``.
 
@@ -175,11 +188,11 @@ def check_01_3(answer: Callable[..., Any]) -> str:
         'Not yet'
     """
     table, features = _small_samples()
-    got = _applied(answer, table.copy(), features.copy())
+    got = result_of(answer, table, features)
     if isinstance(got, str):
         return got
-    if got.shape != ():
-        return not_yet(f"one number should come back; the shape is {got.shape}.")
+    if fault := shape_fault(got, ()):
+        return not_yet(f"one number should come back; {fault}")
     if hint := matching_hint(got, _wrong_shares(table, features)):
         return not_yet(hint)
     if not same(got, np.asarray(_share(table, features, "train"))):
@@ -188,11 +201,6 @@ def check_01_3(answer: Callable[..., Any]) -> str:
             "of their labels."
         )
     return "Correct: the mean label of the training samples with a history."
-
-
-def _applied(answer: Callable[..., Any], *inputs: Any) -> NDArray | str:
-    """Return what the answer computes from copies, or the verdict if that fails."""
-    return result_of((lambda: answer(*inputs)) if callable(answer) else answer)
 
 
 def _diary() -> pd.DataFrame:

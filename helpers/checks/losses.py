@@ -6,19 +6,28 @@ that fails says why. Each check runs the answer on numbers that the notebook doe
 show, and compares what comes back with the right result and with the usual wrong ones.
 
 Example:
-    >>> check_02_2(lambda y, logit: logit - y)
+    >>> check_02_3(lambda y, logit: logit - y)
     'Not yet: this is z - y. Turn the logit into a probability first: p = sigma(z).'
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from helpers.checks.verdicts import matching_hint, not_yet, result_of, same
+from helpers.checks.verdicts import (
+    STILL_EMPTY,
+    matching_hint,
+    never_raises,
+    not_yet,
+    result_of,
+    same,
+    shape_fault,
+    untouched,
+)
 from helpers.losses import (
     cross_entropy,
     cross_entropy_by_logit,
@@ -28,10 +37,61 @@ from helpers.losses import (
     sigmoid,
 )
 
-__all__ = ["check_02_1", "check_02_2"]
+__all__ = ["PULLS", "check_02_1", "check_02_2", "check_02_3", "check_02_4"]
+
+#: Exercise 1: label and logit of each sample.
+PULLS: dict[str, tuple[float, float]] = {
+    "A": (1.0, -3.0),
+    "B": (0.0, -3.0),
+    "C": (1.0, 0.0),
+    "D": (0.0, 2.0),
+}
 
 
-def check_02_1(answer: Callable[..., Any]) -> str:
+@never_raises
+def check_02_1(answer: Sequence[str]) -> str:
+    """Judge the order of the samples of ``PULLS``, the one that pulls hardest at its logit first.
+
+    Returns:
+        The verdict, with a hint if the answer is not right.
+
+    Example:
+        >>> check_02_1("BCDA")
+        'Not yet: the order is turned round: the hardest pull stands first.'
+    """
+    if untouched(answer) or answer == "":
+        return STILL_EMPTY
+    if not isinstance(answer, str | list | tuple):
+        return not_yet(f'give the four letters in order, such as "ABCD"; got {answer!r:.40}.')
+    said = "".join(str(each) for each in answer).upper()
+    said = "".join(letter for letter in said if letter not in " ,;>-")
+    if sorted(said) != sorted(PULLS):
+        return not_yet(f'give each of A, B, C and D once, such as "ABCD"; got {said!r:.40}.')
+    y, z = np.array(list(PULLS.values())).T
+    if said == _falling(np.abs(sigmoid(z) - y)):
+        return "Correct: the pull is |p - y|, how far the probability is from what happened."
+    reasons = {
+        _falling(np.abs(sigmoid(z) - y))[::-1]: (
+            "the order is turned round: the hardest pull stands first."
+        ),
+        _falling(np.abs(z)): "a large logit alone pulls at nothing: B is certain, and right.",
+        _falling(
+            sigmoid(z)
+        ): "this is the order of the probabilities. Where does the label come in?",
+        _falling(z - y): "this is the order of z - y. The pull is |p - y|, with p = sigma(z).",
+        _falling(sigmoid(z) - y): "this is the order with its sign. How hard: the absolute value.",
+    }
+    return not_yet(reasons.get(said, "the pull is |p - y|. How wrong is the model about each?"))
+
+
+def _falling(values: NDArray) -> str:
+    """Return the letters of ``PULLS`` by falling value, ties by the letter."""
+    order = np.argsort(-values, kind="stable")
+    return "".join(np.array(list(PULLS))[order])
+
+
+@never_raises
+def check_02_2(answer: Callable[..., Any]) -> str:
     """Judge ``gradient(area, price, weight, bias) -> (by_weight, by_bias)``.
 
     The right answer is the gradient of the mean half squared error of the line
@@ -41,7 +101,7 @@ def check_02_1(answer: Callable[..., Any]) -> str:
         The verdict, with a hint if the answer is not right.
 
     Example:
-        >>> check_02_1(lambda area, price, weight, bias: None)[:11]
+        >>> check_02_2(lambda area, price, weight, bias: None)[:11]
         'Still empty'
     """
     area, price, line = np.array([0.6, 1.1, 1.3, 1.9, 2.4]), np.array([2, 2, 4, 5, 4.5]), (0.7, 0.2)
@@ -49,11 +109,11 @@ def check_02_1(answer: Callable[..., Any]) -> str:
     got = result_of(answer, area, price, *line)
     if isinstance(got, str):
         return got
-    if got.shape != (2,):
-        return not_yet(
-            f"two numbers should come back, (by_weight, by_bias); the shape is {got.shape}. "
-            "Average over the samples before you return."
-        )
+    if fault := shape_fault(got, (2,)):
+        averaged = "" if got.size == 2 else " Average over the samples before you return."
+        return not_yet(f"two numbers should come back, (by_weight, by_bias); {fault}{averaged}")
+    if not np.isfinite(got).all():
+        return not_yet("a number is NaN or infinite. Is something divided by 0?")
     if same(got, right):
         return "Correct: error times input for the weight, the mean error for the bias."
     if not same(got / right, np.full(2, got[0] / right[0])):
@@ -61,14 +121,15 @@ def check_02_1(answer: Callable[..., Any]) -> str:
     return not_yet(_wrong_factor(got[0] / right[0], len(area)))
 
 
-def check_02_2(answer: Callable[..., Any]) -> str:
+@never_raises
+def check_02_3(answer: Callable[..., Any]) -> str:
     """Judge ``slope(y, logit)``, the cross-entropy's derivative by each sample's logit.
 
     Returns:
         The verdict, with a hint if the answer is not right.
 
     Example:
-        >>> check_02_2(cross_entropy_by_logit)[:7]
+        >>> check_02_3(cross_entropy_by_logit)[:7]
         'Correct'
     """
     y, logit = np.array([0, 1, 1, 0.0]), np.array([1.5, -2, 0.5, -0.3])
@@ -76,13 +137,11 @@ def check_02_2(answer: Callable[..., Any]) -> str:
     if isinstance(got, str):
         return got
     right = cross_entropy_by_logit(y, logit)
-    if hint := matching_hint(got, _wrong_slopes(y, logit)):
+    if hint := matching_hint(got, _wrong_slopes(y, logit), right):
         return not_yet(hint)
-    if got.shape != right.shape:
-        return not_yet(
-            f"one number a sample should come back, shape {right.shape}; the shape is "
-            f"{got.shape}. Is something averaged, or broadcast to a table?"
-        )
+    if fault := shape_fault(got, right.shape):
+        mixed = "" if got.size == 4 else " Is something averaged, or broadcast to a table?"
+        return not_yet(f"one number a sample should come back, shape (4,); {fault}{mixed}")
     if not same(got, right):
         return not_yet("try y = 1, z = 0: a slope of -1/2 should come back.")
     extreme = result_of(answer, np.array([0, 1.0]), np.array([1000, -1000.0]))
@@ -94,8 +153,88 @@ def check_02_2(answer: Callable[..., Any]) -> str:
     return "Correct: sigma(z) - y, the probability minus the label, for every sample."
 
 
+@never_raises
+def check_02_4(answer: Callable[..., Any]) -> str:
+    """Judge ``suspect(area, price)``: which sample does a line fitted to the *others* miss most?
+
+    The right answer is its place, counted from 0. A typo far out bends the line of all samples
+    towards itself, so that this line misses another sample more.
+
+    Returns:
+        The verdict, with a hint if the answer is not right.
+
+    Example:
+        >>> check_02_4(lambda area, price: price.argmax())[:7]
+        'Not yet'
+    """
+    for area, price in _houses_with_a_typo():
+        got = result_of(answer, area, price)
+        if isinstance(got, str):
+            return got
+        if fault := shape_fault(got, ()):
+            return not_yet(f"one place should come back, a whole number; {fault}")
+        if hint := matching_hint(got, _wrong_suspects(area, price)):
+            return not_yet(hint)
+        if not same(got, np.asarray(float(np.abs(_left_out_errors(area, price)).argmax()))):
+            return not_yet(
+                "leave one house out, fit the line to the others, and keep the absolute error on "
+                "the house left out. Do so for each house; where is the largest?"
+            )
+    return "Correct: a model that has not seen the typo is still surprised by it."
+
+
+def _houses_with_a_typo() -> list[tuple[NDArray, NDArray]]:
+    """Return three tables of houses: the typo is at the large end, the small end, and between."""
+    tables = [
+        ([0.5, 0.8, 1.0, 1.3, 1.6, 3.0], [1.3, 2.9, 1.4, 2.9, 3.4, 3.0]),
+        ([2.1, 0.2, 2.5, 1.7, 2.8, 2.3], [4.1, 2.9, 5.6, 3.3, 5.4, 4.2]),
+        ([0.5, 2.0, 1.0, 1.2, 1.5], [1.5, 4.1, 2.2, 0.3, 3.3]),
+    ]
+    return [(np.array(area), np.array(price)) for area, price in tables]
+
+
+def _left_out_errors(area: NDArray, price: NDArray) -> NDArray:
+    """Return each sample's error under the line that is fitted to the others."""
+    errors = []
+    for place in range(len(area)):
+        rest = np.arange(len(area)) != place
+        weight, bias = np.polyfit(area[rest], price[rest], 1)
+        errors.append(weight * area[place] + bias - price[place])
+    return np.array(errors)
+
+
+def _wrong_suspects(area: NDArray, price: NDArray) -> dict[str, NDArray]:
+    """Return what the usual mistakes of exercise 4 give, by their hint."""
+    weight, bias = np.polyfit(area, price, 1)
+    left_out, seen = _left_out_errors(area, price), weight * area + bias - price
+    places = {
+        "this line has seen the typo and bends towards it. Leave the house out before you fit.": (
+            np.abs(seen).argmax()
+        ),
+        "this is the smallest error; the largest is asked for.": np.abs(left_out).argmin(),
+        "this is counted from 1; places count from 0.": np.abs(left_out).argmax() + 1,
+        "this is the error. Its place is asked for: argmax.": np.abs(left_out).max(),
+        "this is the error with its sign. Its place is asked for.": left_out[
+            np.abs(left_out).argmax()
+        ],
+        "errors go both ways: take the absolute value before you look for the largest.": (
+            left_out.argmin()
+        ),
+        "errors go both ways. Take the absolute value before you look for the largest.": (
+            left_out.argmax()
+        ),
+        "this is the house of the most unusual area. Its price may be right.": (
+            np.abs(area - area.mean()).argmax()
+        ),
+        "this is the most expensive house. Which one does the line miss?": price.argmax(),
+        "this is the cheapest house. Which one does the line miss?": price.argmin(),
+    }
+    right = float(np.abs(left_out).argmax())
+    return {hint: np.asarray(float(v)) for hint, v in places.items() if float(v) != right}
+
+
 def _wrong_slopes(y: NDArray, logit: NDArray) -> Mapping[str, NDArray]:
-    """Return what the usual mistakes of exercise 2 compute, by their hint."""
+    """Return what the usual mistakes of exercise 3 compute, by their hint."""
     p, right = sigmoid(logit), cross_entropy_by_logit(y, logit)
     return {
         "this is z - y. Turn the logit into a probability first: p = sigma(z).": logit - y,

@@ -19,7 +19,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from helpers.checks.verdicts import matching_hint, not_yet, result_of, same
+from helpers.checks.verdicts import (
+    matching_hint,
+    never_raises,
+    not_yet,
+    result_of,
+    same,
+    shape_fault,
+    untouched,
+)
 from helpers.mapping import Part, read_mapping
 from helpers.schema import DataError
 
@@ -40,6 +48,7 @@ FATES: dict[str, tuple[str, str]] = {
 _WORDS = ("kept", "left out", "faulty", "copy")
 
 
+@never_raises
 def check_07_1(answer: Mapping[str, str]) -> str:
     """Judge what is said to happen to the six lines of exercise 1.
 
@@ -51,8 +60,10 @@ def check_07_1(answer: Mapping[str, str]) -> str:
         'Correct'
     """
     empty = "Still empty: give each of the letters A to F a word, and run the cell again."
-    if answer is None or answer is Ellipsis:
+    if untouched(answer):
         return empty
+    if isinstance(answer, pd.Series):
+        answer = answer.to_dict()
     if not isinstance(answer, Mapping):
         return not_yet(f'give a dict such as {{"A": "kept"}}; got {type(answer).__name__}.')
     said = {str(k).strip().upper(): str(v).strip().lower() for k, v in answer.items()}
@@ -81,6 +92,7 @@ _COLUMNS = {
 _VALUES = {"see": "impression", "buy": "purchase"}
 
 
+@never_raises
 def check_07_2(answer: str) -> str:
     """Judge the section ``user_behavior`` of a ``schema.yaml`` for the log of exercise 2.
 
@@ -91,7 +103,7 @@ def check_07_2(answer: str) -> str:
         >>> check_07_2("user_behavior: {file: log.csv}")[:7]
         'Not yet'
     """
-    if answer is None or answer is Ellipsis or not str(answer).strip():
+    if untouched(answer) or (isinstance(answer, str) and not answer.strip()):
         return "Still empty: write the lines between the quotes, and run the cell again."
     if not isinstance(answer, str):
         return not_yet(f"give the lines as one text; got {type(answer).__name__}.")
@@ -148,6 +160,7 @@ def _part_hint(part: Part) -> str:
     return next((hint for hint, applies in hints.items() if applies), "")
 
 
+@never_raises
 def check_07_3(answer: Callable[..., Any]) -> str:
     """Judge ``fault_share(gone, read)``: faulty rows among those that no rule left out.
 
@@ -159,24 +172,19 @@ def check_07_3(answer: Callable[..., Any]) -> str:
         'Still empty'
     """
     gone, read = _gone(), 1000
-    got = _applied(answer, gone, read)
+    got = result_of(answer, gone, read)
     if isinstance(got, str):
         return got
-    if got.shape != ():
-        return not_yet(f"one number should come back; the shape is {got.shape}.")
+    if fault := shape_fault(got, ()):
+        return not_yet(f"one number should come back; {fault}")
     if hint := matching_hint(got, _wrong_shares(gone, read)):
         return not_yet(hint)
     if not same(got, np.asarray(24 / 800)):
         return not_yet("of 1,000 rows 200 were left out and 24 are faulty: 24 / 800 is wanted.")
-    other = _applied(answer, gone.iloc[:2], 500)
+    other = result_of(answer, gone.iloc[:2], 500)
     if isinstance(other, str) or not same(other, np.asarray(20 / 350)):
         return not_yet("right once, but not for another table. Is a number written into it?")
     return "Correct: faults among the rows that were meant to be used."
-
-
-def _applied(answer: Callable[..., Any], gone: pd.DataFrame, read: int) -> NDArray | str:
-    """Return what the answer computes from a copy, or the verdict if that fails."""
-    return result_of((lambda: answer(gone.copy(), read)) if callable(answer) else answer)
 
 
 def _gone() -> pd.DataFrame:

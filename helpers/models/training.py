@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
 from helpers.backend import keras, tf
+from helpers.denoising import Denoising, batch_weights
 from helpers.models.fitted import Arrays, Fitted, Forward, model_inputs
 from helpers.models.ladder import Kind
 
@@ -98,11 +100,13 @@ class Trainer:
         self._optimizer.build(self._model.trainable_variables)
         self._fresh = [v.numpy() for v in self._optimizer.variables]
         per_row, number = tf.TensorSpec([self._size], tf.float32), tf.TensorSpec([], tf.int32)
-        order = tf.TensorSpec([None, batch_size], tf.int32)
+        order, three = tf.TensorSpec([None, batch_size], tf.int32), tf.TensorSpec([3], tf.float32)
+        signature = [order, number, number, per_row, per_row]
         self._updates = tf.function(
-            self._run_updates,
-            input_signature=[order, number, number, per_row, per_row],
-            jit_compile=fuse or None,
+            self._run_updates, input_signature=signature, jit_compile=fuse or None
+        )
+        self._denoising_updates = tf.function(  # is traced only where somebody asks for it
+            self._run_updates, input_signature=[*signature, three], jit_compile=fuse or None
         )
 
     def fit(
@@ -115,6 +119,7 @@ class Trainer:
         sample_weight: np.ndarray | None = None,
         rows: np.ndarray | None = None,
         order: np.ndarray | None = None,
+        denoising: Denoising | None = None,
         valid: tuple[Arrays, np.ndarray] | None = None,
         patience: int = 3,
         progress: bool = False,
@@ -127,7 +132,7 @@ class Trainer:
         weights are kept.
 
         Args:
-            labels: shape ``(n,)``.
+            labels: shape ``(n,)``; a value between 0 and 1 is a chance of 1.
             seed: of the first weights and of the order of rows.
             updates: a fixed number of updates.
             epochs: passes over the rows, at most, when ``valid`` is given.
@@ -135,6 +140,7 @@ class Trainer:
             rows: only these rows are trained on; all by default.
             order: which rows each update sees, ``(updates, batch_size)``, in
                 place of shuffled passes.
+            denoising: weights that follow each batch's own losses, besides ``sample_weight``.
             valid: inputs and labels for early stopping.
             patience: passes without improvement before it stops.
             progress: show a bar.
@@ -151,10 +157,69 @@ class Trainer:
         rows = np.arange(self._size) if rows is None else np.asarray(rows)
         order, per_pass = self._order(rows, updates, epochs, order, seed)
         self._restart(seed)
-        history = self._descend(order, per_pass, labels, weight, valid, patience, progress)
+        step = self._updates
+        if denoising is not None:
+            step = partial(self._denoising_updates, denoise=tf.constant(denoising.numbers))
+        history = self._descend(step, order, per_pass, labels, weight, valid, patience, progress)
         weights = self._model.get_weights()
         _refuse_diverged("a weight", sum(float(w.sum()) for w in weights), len(order))
         return Fitted(self.kind, weights, history, self._forward)
+
+    def checkpoints(
+        self,
+        labels: np.ndarray,
+        *,
+        seed: int,
+        order: np.ndarray,
+        at: Sequence[int],
+        sample_weight: np.ndarray | None = None,
+        progress: bool = False,
+    ) -> list[Fitted]:
+        """Fit as :meth:`fit` with this order, and return the models on the way.
+
+        Args:
+            labels: shape ``(n,)``.
+            seed: of the first weights.
+            order: which rows each update sees, ``(updates, batch_size)``.
+            at: after how many updates, rising, from 0 (the first weights) to all of them.
+            sample_weight: shape ``(n,)``.
+            progress: show a bar.
+
+        Returns:
+            One fitted model for each number in ``at``; the history of each is its part of the way.
+
+        Raises:
+            ValueError: ``at`` is empty, does not rise or leaves the order; else as ``fit``.
+
+        Example:
+            >>> from helpers.models import LADDER
+            >>> trainer = Trainer(LADDER["linear"], {"dense": np.ones((4, 1))}, {}, batch_size=2)
+            >>> order = np.array([[0, 1], [2, 3]])
+            >>> kept = trainer.checkpoints(np.ones(4), seed=0, order=order, at=[0, 2])
+            >>> [len(fitted.history) for fitted in kept]
+            [0, 1]
+        """
+        weight = self._checked(labels, sample_weight)
+        order, _ = self._order(np.arange(self._size), None, None, order, seed)
+        at = [int(update) for update in at]
+        if not at or at != sorted(set(at)) or not 0 <= at[0] <= at[-1] <= len(order):
+            raise ValueError(
+                f"at must hold rising numbers of updates from 0 to {len(order)}; got {at}."
+            )
+        self._restart(seed)
+        y, w = tf.constant(labels, tf.float32), tf.constant(weight)
+        sequence, found, done = tf.constant(order), [], 0
+        for stop in tqdm(at, desc=f"fit {self.kind.name}", leave=False, disable=not progress):
+            rows = []
+            if stop > done:
+                loss = float(self._updates(sequence, tf.constant(done), tf.constant(stop), y, w))
+                rows = [{"updates": stop, "train_loss": loss}]
+            weights = self._model.get_weights()
+            _refuse_diverged("a weight", sum(float(v.sum()) for v in weights), stop)
+            history = pd.DataFrame(rows, columns=["updates", "train_loss"])
+            found.append(Fitted(self.kind, weights, history, self._forward))
+            done = stop
+        return found
 
     def _order(
         self,
@@ -208,6 +273,7 @@ class Trainer:
 
     def _descend(
         self,
+        step: Callable[..., tf.Tensor],
         order: np.ndarray,
         per_pass: int,
         labels: np.ndarray,
@@ -222,7 +288,7 @@ class Trainer:
         starts = range(0, len(order), per_pass)
         for start in tqdm(starts, desc=f"fit {self.kind.name}", leave=False, disable=not progress):
             done = min(start + per_pass, len(order))
-            loss = float(self._updates(sequence, tf.constant(start), tf.constant(done), y, w))
+            loss = float(step(sequence, tf.constant(start), tf.constant(done), y, w))
             _refuse_diverged("the training loss", loss, done)
             row = {"updates": done, "train_loss": loss}
             if valid is not None:
@@ -239,7 +305,13 @@ class Trainer:
         return pd.DataFrame(rows)
 
     def _run_updates(
-        self, order: tf.Tensor, start: tf.Tensor, stop: tf.Tensor, y: tf.Tensor, w: tf.Tensor
+        self,
+        order: tf.Tensor,
+        start: tf.Tensor,
+        stop: tf.Tensor,
+        y: tf.Tensor,
+        w: tf.Tensor,
+        denoise: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Take one step a line of ``order``; return the mean training loss on the way."""
         total, place = tf.constant(0.0), start
@@ -247,15 +319,21 @@ class Trainer:
             rows = order[place]
             batch = {k: tf.gather(v, rows) for k, v in self._data.items()}
             with tf.GradientTape() as tape:
-                output = self._model(batch, training=True)
-                loss = tf.reduce_mean(
-                    tf.gather(w, rows) * self.kind.loss(tf.gather(y, rows), output)
-                )
+                output, labels = self._model(batch, training=True), tf.gather(y, rows)
+                losses, weights = self.kind.loss(labels, output), tf.gather(w, rows)
+                if denoise is not None:
+                    trust = 1.0 - tf.abs(self._probability(output) - labels)
+                    weights *= batch_weights(losses, labels, trust, place, denoise)
+                loss = tf.reduce_mean(weights * losses)
             gradients = tape.gradient(loss, self._model.trainable_variables)
             self._optimizer.apply(gradients, self._model.trainable_variables)
             total += loss
             place += 1
         return total / tf.cast(stop - start, tf.float32)
+
+    def _probability(self, output: tf.Tensor) -> tf.Tensor:
+        flat = tf.reshape(output, [-1])
+        return tf.clip_by_value(flat, 0.0, 1.0) if self.kind.name == "linear" else tf.sigmoid(flat)
 
     def _mean_loss(self, inputs: Arrays, labels: np.ndarray) -> float:
         output = self._forward(self._model.get_weights(), inputs)

@@ -2,14 +2,25 @@
 
 - :func:`parameters` reads the cell tagged ``parameters``;
 - :func:`execute`, :func:`tidy` and :func:`refresh` make the files that are kept;
+- :func:`retidy` tidies what another program has executed;
 - :func:`lint` says in sentences what is wrong with one.
 
-``python -m helpers.notebooks refresh`` and ``... lint`` do it from a shell. Importing
+``python -m helpers.notebooks refresh``, ``... tidy`` and ``... lint`` do it from a shell. Importing
 this package loads none of Jupyter, which takes a second: every kernel imports it.
 """
 
 from helpers.notebooks.declared import Parameter, parameters
-from helpers.notebooks.execution import execute, find, read, refresh, tidy
+from helpers.notebooks.execution import execute, find, read, refresh, retidy, tidy
 from helpers.notebooks.rules import lint
 
-__all__ = ["Parameter", "execute", "find", "lint", "parameters", "read", "refresh", "tidy"]
+__all__ = [
+    "Parameter",
+    "execute",
+    "find",
+    "lint",
+    "parameters",
+    "read",
+    "refresh",
+    "retidy",
+    "tidy",
+]

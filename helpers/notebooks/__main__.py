@@ -1,13 +1,15 @@
-"""``python -m helpers.notebooks refresh [NAME ...]`` and ``python -m helpers.notebooks lint``."""
+"""``python -m helpers.notebooks refresh [NAME ...]``; also tidy, lint, new and slides."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from helpers.notebooks.execution import NOTEBOOKS, find, refresh
+from helpers.notebooks.execution import NOTEBOOKS, find, refresh, retidy
 from helpers.notebooks.rules import lint
-from helpers.schema import DataError
+from helpers.notebooks.slides import write_slides
+from helpers.notebooks.template import new_notebook_file
+from helpers.schema import REPO, DataError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -15,11 +17,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m helpers.notebooks", description="Renew or check the workbook's notebooks."
     )
-    parser.add_argument("command", choices=["refresh", "lint"])
+    parser.add_argument(
+        "command",
+        choices=["refresh", "tidy", "lint", "new", "slides"],
+        help="refresh: execute, tidy and write; tidy: write what is there, tidied; lint: say what "
+        "is wrong; new: write notebooks from the template; slides: write talks",
+    )
     parser.add_argument("names", nargs="*", help="03_train_recommender ...; none means all")
     options = parser.parse_args(arguments)
     try:
-        return _refresh(options.names) if options.command == "refresh" else _lint(options.names)
+        commands = {
+            "refresh": _refresh,
+            "tidy": _tidy,
+            "lint": _lint,
+            "new": _new,
+            "slides": _slides,
+        }
+        return commands[options.command](options.names)
     except DataError as error:
         print(error, file=sys.stderr)
         return 2
@@ -33,6 +47,26 @@ def main(arguments: list[str] | None = None) -> int:
 def _refresh(names: list[str]) -> int:
     for path in refresh(names):
         print(f"{path.stem}: executed, tidied, written")
+    return 0
+
+
+def _tidy(names: list[str]) -> int:
+    for path in retidy(names):
+        print(f"{path.stem}: tidied, written")
+    return 0
+
+
+def _new(names: list[str]) -> int:
+    if not names:
+        raise DataError("Give the notebook a name: make new-notebook NAME=09_do_thing.")
+    for name in names:
+        print(f"{new_notebook_file(name).name}: written; CONTRIBUTING.md says what is next")
+    return 0
+
+
+def _slides(names: list[str]) -> int:
+    for path in [find(name) for name in names] or sorted(NOTEBOOKS.glob("*.ipynb")):
+        print(write_slides(path.stem, REPO / "build" / "slides"))
     return 0
 
 

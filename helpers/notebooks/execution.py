@@ -6,6 +6,7 @@ import copy
 import os
 import re
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +14,24 @@ from typing import TYPE_CHECKING, Any
 from tqdm.auto import tqdm
 
 from helpers.cache import write_atomically
+from helpers.notebooks.times import record_seconds, with_time
 from helpers.schema import REPO, DataError, near_match
 
 if TYPE_CHECKING:
     from jupyter_client.manager import AsyncKernelManager
     from nbformat import NotebookNode
 
-__all__ = ["NOTEBOOKS", "execute", "find", "read", "refresh", "this_python", "tidy", "written"]
+__all__ = [
+    "NOTEBOOKS",
+    "execute",
+    "find",
+    "read",
+    "refresh",
+    "retidy",
+    "this_python",
+    "tidy",
+    "written",
+]
 
 NOTEBOOKS = REPO / "notebooks"
 
@@ -177,6 +189,8 @@ def tidy(notebook: NotebookNode) -> NotebookNode:
 def refresh(names: Iterable[str] = (), *, timeout_s: float = 600.0) -> list[Path]:
     """Execute notebooks in order, tidy them and write them back, each as soon as it is done.
 
+    How long one took is recorded, and its *Time* sentence is written from the record.
+
     Args:
         names: notebooks; none means all of them.
         timeout_s: seconds that one cell may take.
@@ -193,11 +207,37 @@ def refresh(names: Iterable[str] = (), *, timeout_s: float = 600.0) -> list[Path
     for path in bar:
         bar.set_description(path.stem)
         before = [cell.source for cell in read(path).cells]
+        began = time.perf_counter()
         notebook = tidy(execute(path, timeout_s=timeout_s))
+        seconds = time.perf_counter() - began
         if [cell.source for cell in notebook.cells] != before:
             raise RuntimeError(f"{path.name}: its source changed while it was executed; not saved.")
-        write_atomically(path, written(notebook))
+        record_seconds(notebook, path, seconds)
+        write_atomically(path, written(with_time(notebook, path)))
     return paths
+
+
+def retidy(names: Iterable[str] = ()) -> list[Path]:
+    """Tidy notebooks that were executed elsewhere, and renew their *Time* sentence.
+
+    Nothing is executed: outputs and counts stay as they are in the file.
+
+    Args:
+        names: notebooks; none means all of them.
+
+    Returns:
+        The files that were changed.
+
+    Raises:
+        DataError: there is no notebook of that name; nothing has been written then.
+    """
+    changed = []
+    for path in sorted({find(name) for name in names} or NOTEBOOKS.glob("*.ipynb")):
+        text = written(with_time(tidy(read(path)), path))
+        if text != path.read_text(encoding="utf-8"):
+            write_atomically(path, text)
+            changed.append(path)
+    return changed
 
 
 def _last_started(notebook: NotebookNode) -> str:

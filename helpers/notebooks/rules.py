@@ -20,6 +20,8 @@ from urllib.parse import unquote
 
 from helpers.notebooks.declared import parameters
 from helpers.notebooks.execution import read, tidy, written
+from helpers.notebooks.teaching import teaching_faults
+from helpers.notebooks.times import time_faults
 from helpers.schema import REPO, DataError
 
 if TYPE_CHECKING:
@@ -169,6 +171,11 @@ def _says_what_it_takes(page: Page) -> Iterator[str]:
         marked = re.compile(rf"[#*_] *{words}\b")
         if not any(marked.search(cell.source) for cell in page.markdown if cell.number < start):
             yield f'"{words}" does not stand before the first code cell'
+
+
+def _time_is_the_measured_one(page: Page) -> Iterator[str]:
+    """The *Time* sentence says what ``refresh`` has measured."""
+    yield from time_faults(page.notebook, page.path)
 
 
 def _closes_with_what_is_learned(page: Page) -> Iterator[str]:
@@ -325,6 +332,11 @@ def _solutions_are_folded(page: Page) -> Iterator[str]:
             )
 
 
+def _readers_are_asked(page: Page) -> Iterator[str]:
+    """A core notebook lets its reader predict, code, try on data, and answer questions."""
+    yield from teaching_faults(page.notebook, page.path)
+
+
 def _file_is_tidy(page: Page) -> Iterator[str]:
     """The file is as ``refresh`` writes it, so that a change shows only what changed."""
     if written(tidy(page.notebook)) != page.path.read_text(encoding="utf-8"):
@@ -336,6 +348,7 @@ RULES: tuple[Rule, ...] = (
     _name_is_number_verb_object,
     _opens_with_a_question,
     _says_what_it_takes,
+    _time_is_the_measured_one,
     _closes_with_what_is_learned,
     _declares_parameters,
     _imports_once,
@@ -349,6 +362,7 @@ RULES: tuple[Rule, ...] = (
     _shows_nothing_of_the_machine,
     _ignored_outputs_are_claimed,
     _solutions_are_folded,
+    _readers_are_asked,
     _file_is_tidy,
 )
 

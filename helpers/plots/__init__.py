@@ -11,7 +11,19 @@ from helpers.plots.data import (
     plot_visible_events,
 )
 from helpers.plots.gradients import plot_cost, plot_pairs, plot_time_parts
-from helpers.plots.losses import plot_descent, plot_fitted_lines, plot_loss_shapes
+from helpers.plots.judging import (
+    plot_detection,
+    plot_detection_matrix,
+    plot_foretold,
+    plot_gains,
+    plot_keep,
+)
+from helpers.plots.losses import (
+    plot_descent,
+    plot_fitted_lines,
+    plot_loss_shapes,
+    plot_loss_tangent,
+)
 from helpers.plots.metrics import (
     plot_before_after,
     plot_keep_curve,
@@ -36,11 +48,17 @@ __all__ = [
     "plot_column_auc",
     "plot_cost",
     "plot_descent",
+    "plot_detection",
+    "plot_detection_matrix",
     "plot_fitted_lines",
+    "plot_foretold",
+    "plot_gains",
     "plot_history",
+    "plot_keep",
     "plot_keep_curve",
     "plot_ladder",
     "plot_loss_shapes",
+    "plot_loss_tangent",
     "plot_pairs",
     "plot_positive_share",
     "plot_precision_recall",

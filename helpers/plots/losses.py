@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 from matplotlib.axes import Axes
 
 from helpers.plots.style import COLORS, new_axes
 
-__all__ = ["plot_descent", "plot_fitted_lines", "plot_loss_shapes"]
+__all__ = ["plot_descent", "plot_fitted_lines", "plot_loss_shapes", "plot_loss_tangent"]
 
 _HUES = ["blue", "red", "green", "purple", "orange", "black"]
 #: Dashes differ as well as colours, so that a grey print can be read.
@@ -90,6 +92,45 @@ def plot_descent(descent: pd.DataFrame, *, ax: Axes | None = None, title: str = 
     for i, (name, run) in enumerate(descent.groupby("name", sort=False)):
         ax.plot(run["step"], run["loss"], label=name, **_distinct(i))
     ax.set(title=title, xlabel="step", ylabel="mean loss (log scale)", yscale="log")
+    ax.legend()
+    return ax
+
+
+def plot_loss_tangent(
+    curve: pd.DataFrame,
+    point: Mapping[str, float],
+    *,
+    ax: Axes | None = None,
+    title: str = "",
+    reach: float = 3.0,
+) -> Axes:
+    """Draw a loss over the logit, one place on it, and the slope there.
+
+    Args:
+        curve: one row a point, in order: ``logit``, ``loss``.
+        point: the place: ``logit``, ``loss``, ``slope``.
+        ax: axes to draw on; new ones if None.
+        title: what the figure shows.
+        reach: how far the tangent goes to both sides, in units of the logit.
+
+    Returns:
+        The axes: the curve, the tangent and the place, in this order.
+    """
+    ax = new_axes(ax)
+    ax.plot(curve["logit"], curve["loss"], color=COLORS["blue"], label="loss")
+    z, loss, slope = point["logit"], point["loss"], point["slope"]
+    ax.plot(
+        [z - reach, z + reach],
+        [loss - reach * slope, loss + reach * slope],
+        color=COLORS["red"],
+        linestyle="--",
+        label="slope",
+    )
+    ax.plot([z], [loss], "o", color=COLORS["black"], label="this sample")
+    room = 0.05 * curve["loss"].max()
+    ax.set(title=title, xlabel="logit z (log-odds)", ylabel="loss")
+    ax.set(xlim=(curve["logit"].min(), curve["logit"].max()))
+    ax.set(ylim=(-3 * room, curve["loss"].max() + room))  # the same for every place
     ax.legend()
     return ax
 

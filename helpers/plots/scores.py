@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,13 +14,20 @@ from helpers.plots.style import COLORS, new_axes
 __all__ = ["plot_agreement", "plot_score_groups", "plot_score_share", "plot_surprise_leverage"]
 
 
-def plot_surprise_leverage(table: pd.DataFrame, *, ax: Axes | None = None, title: str = "") -> Axes:
+def plot_surprise_leverage(
+    table: pd.DataFrame,
+    *,
+    norms: Sequence[float] = (1, 3, 10),
+    ax: Axes | None = None,
+    title: str = "",
+) -> Axes:
     """Draw where the samples lie between surprise and leverage.
 
     Curves join places of equal gradient norm, which is their product.
 
     Args:
         table: one row a sample: ``surprise`` (0 to 1), ``leverage``.
+        norms: the lengths along the curves.
         ax: axes to draw on; new ones if None.
         title: what the figure shows.
 
@@ -32,12 +41,12 @@ def plot_surprise_leverage(table: pd.DataFrame, *, ax: Axes | None = None, title
     ax.figure.colorbar(cells, ax=ax, label="samples in a cell")
     low, high = np.quantile(table.leverage, [0.0005, 0.9995])
     surprise = np.linspace(0.01, 1, 200)
-    for norm in (1, 3, 10):
+    for norm in norms:
         inside = (norm / surprise >= low) & (norm / surprise <= high)
         if inside.any():
             ax.plot(surprise[inside], (norm / surprise)[inside], color=COLORS["red"], lw=1.2)
             ax.annotate(
-                f"||g|| = {norm}",
+                f"||g|| = {norm:g}",
                 (surprise[inside][-1], (norm / surprise)[inside][-1]),
                 color="#8A3D00",
                 fontsize=9,

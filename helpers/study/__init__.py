@@ -11,21 +11,34 @@ trained from every seed and judged; :func:`run_study` compares all arms.
 """
 
 from helpers.study.arms import CONFIRMED, QUICK, Arm, compare, judge, read_arm, write_arm
-from helpers.study.bench import ACTIONS, Bench, Settings
-from helpers.study.whole import MADE_BY_STUDY, confirm, run_study
+from helpers.study.bench import Bench, Settings
+from helpers.study.keep import FRACTIONS, WAYS, Keeper, keep_curve
+from helpers.study.plans import ACTIONS, ORACLE, REFERENCES, make_plans, suspects
+from helpers.study.recommend import MADE_BY_STUDY, SUSPECTS, act_as_recommended
+from helpers.study.whole import confirm, run_study
 
 __all__ = [
     "ACTIONS",
     "CONFIRMED",
+    "FRACTIONS",
     "MADE_BY_STUDY",
+    "ORACLE",
     "QUICK",
+    "REFERENCES",
+    "SUSPECTS",
+    "WAYS",
     "Arm",
     "Bench",
+    "Keeper",
     "Settings",
+    "act_as_recommended",
     "compare",
     "confirm",
     "judge",
+    "keep_curve",
+    "make_plans",
     "read_arm",
     "run_study",
+    "suspects",
     "write_arm",
 ]

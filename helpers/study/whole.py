@@ -11,19 +11,14 @@ from tqdm.auto import tqdm
 
 from helpers.backend import tf
 from helpers.cache import cached, code_of
-from helpers.models import MADE_BY
+from helpers.noise import Noise
 from helpers.samples import Samples
-from helpers.study.arms import CONFIRMED, Arm, compare, judge, read_arm, write_arm
-from helpers.study.bench import ACTIONS, Bench, Settings
+from helpers.study.arms import CONFIRMED, Arm, compare, judge
+from helpers.study.bench import Bench, Settings
+from helpers.study.plans import ACTIONS, ORACLE, REFERENCES
+from helpers.study.recommend import MADE_BY_STUDY, arm_of
 
-__all__ = ["MADE_BY_STUDY", "confirm", "run_study"]
-
-#: All code that a study is made by: a change of it makes a kept study old.
-MADE_BY_STUDY = (
-    *(*MADE_BY, "helpers.gradients", "helpers.importance", "helpers.actions"),
-    *("helpers.calibration", "helpers.ranking", "helpers.evaluation", "helpers.intervals"),
-    "helpers.study",
-)
+__all__ = ["confirm", "run_study"]
 
 Tables = tuple[pd.DataFrame, pd.DataFrame]
 
@@ -51,14 +46,14 @@ def run_study(
         ``(study, chosen)``. Study: one row a data version, model and action: ``data,
         model, action, auc, difference, low, high`` (of the AUC, on valid) and the means
         of the other metrics of :data:`QUICK`. Chosen: ``data, model, action`` with the
-        highest mean AUC on valid, ``uniform`` included.
+        highest mean AUC on valid, ``uniform`` included, :data:`REFERENCES` not.
 
     Example:
         >>> from helpers.samples import load_samples
         >>> settings = Settings(rows=500, updates=5, batch_size=64, seeds=2, repeats=20)
         >>> study, chosen = run_study(load_samples("sample"), settings, kinds=["linear"])
-        >>> len(study) == 2 * len(ACTIONS), chosen.data.tolist()
-        (True, ['as is', '20% flipped'])
+        >>> len(study) == 2 * len(ACTIONS) + len(ORACLE), chosen.data.tolist()
+        (True, ['as is', '20% flips'])
     """
     kinds = tuple(kinds)
     if folder is not None:
@@ -95,21 +90,23 @@ def _train_all(
     progress: bool,
 ) -> Tables:
     tables = []
-    total = 2 * len(kinds) * len(ACTIONS)
+    planted = Noise("flip", settings.flip_share)
+    total = len(kinds) * (2 * len(ACTIONS) + len(ORACLE))
     with tqdm(total=total, desc="study", leave=False, disable=not progress) as bar:
         for kind in kinds:
             trainer = None
-            for noise in (False, True):
+            for noise in (None, planted):
                 bench = Bench.make(samples, kind, settings, noise=noise, trainer=trainer)
                 trainer, before = bench.trainer, None
-                for action in ACTIONS:
-                    arm = _kept_arm(bench, action, folder)
+                for action in (*ACTIONS, *(ORACLE if noise else ())):
+                    arm = arm_of(bench, action, "valid", folder)
                     before = before or arm
                     tables.append(_study_row(bench, before, arm))
                     bar.update()
     # Python's sort keeps the order within a data version.
     study = pd.DataFrame(sorted(tables, key=lambda row: row["data"] != "as is"))
-    best = study.groupby(["data", "model"], sort=False).auc.idxmax()
+    able = study[~study.action.isin(REFERENCES)]
+    best = able.groupby(["data", "model"], sort=False).auc.idxmax()
     return study, study.loc[best, ["data", "model", "action"]].reset_index(drop=True)
 
 
@@ -121,29 +118,26 @@ def _study_row(bench: Bench, before: Arm, arm: Arm) -> dict[str, float | str]:
     return {**named, "auc": means.pop("auc"), **interval, **means}
 
 
-def _kept_arm(bench: Bench, action: str, folder: Path | None) -> Arm:
-    """Return an arm judged on valid, from the folder where it is kept there."""
-    if folder is None:
-        return judge(bench, action, "valid")
-    name = f"{bench.data}-{bench.kind}-{action}".replace(" ", "_").replace("%", "")
-    path = folder / f"{name}.parquet"
-    if not path.exists():
-        write_arm(judge(bench, action, "valid"), path)
-    return read_arm(path)  # also what was just written: the first run returns what the next does
-
-
 def confirm(
     samples: Samples,
     settings: Settings,
     kind: str,
     action: str,
     *,
-    noise: bool,
+    noise: Noise | None = None,
     metrics: Iterable[str] = CONFIRMED,
 ) -> pd.DataFrame:
     """Return before and after of one chosen action on test, one row a metric.
 
-    Before is ``uniform``. Test labels are never flipped.
+    Before is ``uniform``. Test labels carry no planted noise.
+
+    Args:
+        samples: of any source.
+        settings: rows, updates, seeds.
+        kind: name of the rung.
+        action: the one that was chosen on valid.
+        noise: what is planted into all roles but test.
+        metrics: of :func:`helpers.evaluation.evaluate`.
 
     Raises:
         ValueError: there is no such action, or no such metric.

@@ -42,8 +42,9 @@ def pages() -> list[str]:
     tops = [p for p in (REPO / "helpers").iterdir() if not p.name.startswith("__")]
     rooms = {p.stem for p in tops if p.suffix == ".py" or (p / "__init__.py").exists()}
     single = ["about", "genindex", "glossary", "index", "py-modindex", "running", "search"]
+    documents = ["CONTRIBUTING", "site/instructors"]
     lists = ["helpers/index", "notebooks/index"]
-    return [*single, *lists, *notebooks, *(f"helpers/{room}" for room in sorted(rooms))]
+    return [*single, *documents, *lists, *notebooks, *(f"helpers/{room}" for room in sorted(rooms))]
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

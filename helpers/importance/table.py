@@ -1,0 +1,121 @@
+"""One table of all training rows and their scores."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from helpers import models
+from helpers.cache import cached, code_of
+from helpers.importance.errors import output_errors, sample_losses
+from helpers.importance.folds import out_of_fold_errors
+from helpers.importance.inside import activation_norms, input_saliency
+from helpers.importance.pull import early_gradient_norms, gradient_norms
+from helpers.models import Fitted, Trainer
+from helpers.samples import Samples
+
+__all__ = ["SCORES", "importance_table"]
+
+#: The scores of the table, each with the question that it answers.
+SCORES = {
+    "loss": "How wrong is the final model about this row?",
+    "gradient_norm": "How hard does this row pull at the final parameters?",
+    "early_gradient_norm": "How hard did it pull early in training, on average over seeds?",
+    "out_of_fold_error": "How wrong is a model that never saw this user's rows?",
+    "leverage": "How much can the parameters move this row's logit?",
+    "activation_norm": "How strongly does this row excite the last hidden layer?",
+    "input_saliency": "How much would the loss change if this row's features did?",
+}
+
+
+def importance_table(
+    samples: Samples,
+    fitted: Fitted,
+    *,
+    early_updates: int = 100,
+    early_seeds: int = 3,
+    folds: int = 3,
+    fold_updates: int = 300,
+    seed: int = 0,
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Return one row a training sample: who, what, when, and every score; cached.
+
+    Args:
+        samples: of any source.
+        fitted: a rung of the ladder, trained on the train rows.
+        early_updates: when the early gradient norm is taken.
+        early_seeds: how many seeds it is averaged over.
+        folds: parts for the out-of-fold error.
+        fold_updates: updates of each fold's model.
+        seed: first seed of the early norms; seed of the folds.
+        progress: show bars.
+
+    Returns:
+        ``sample_id, user_id, item_id, event_time, label, prediction`` and the
+        columns of :data:`SCORES`, in time order. ``leverage`` is
+        ``gradient_norm / |p - y|``, NaN where the error is exactly 0.
+    """
+    options = {
+        "early_updates": early_updates,
+        "early_seeds": early_seeds,
+        "folds": folds,
+        "fold_updates": fold_updates,
+        "seed": seed,
+    }
+    weights = b"".join(np.ascontiguousarray(w).tobytes() for w in fitted.weights)
+    key = {
+        "samples": samples.fingerprint,
+        "model": fitted.kind.name,
+        "weights": hashlib.sha256(weights).hexdigest(),
+        "code": code_of(*models.MADE_BY, "helpers.gradients", "helpers.importance"),
+        **options,
+    }
+    return cached(
+        "importance",
+        key,
+        lambda: _score(samples, fitted, options, progress),
+        save=lambda table, folder: table.to_parquet(folder / "importance.parquet"),
+        load=lambda folder: pd.read_parquet(Path(folder) / "importance.parquet"),
+    )
+
+
+def _score(
+    samples: Samples, fitted: Fitted, options: Mapping[str, int], progress: bool
+) -> pd.DataFrame:
+    rows = samples.rows("train")
+    inputs, labels = samples.inputs(rows), samples.labels(rows)
+    trainer = Trainer(fitted.kind, inputs, samples.sizes)
+    first = options["seed"]
+    table = samples.table.iloc[rows][
+        ["sample_id", "user_id", "item_id", "event_time", "label"]
+    ].reset_index(drop=True)
+    table["prediction"] = fitted.probabilities(inputs)
+    table["loss"] = sample_losses(fitted, inputs, labels)
+    table["gradient_norm"] = gradient_norms(fitted, inputs, labels, progress=progress)
+    table["early_gradient_norm"] = early_gradient_norms(
+        trainer,
+        labels,
+        seeds=tuple(range(first, first + options["early_seeds"])),
+        updates=options["early_updates"],
+        progress=progress,
+    )
+    table["out_of_fold_error"] = out_of_fold_errors(
+        trainer,
+        labels,
+        samples.column("user_id", rows),
+        folds=options["folds"],
+        updates=options["fold_updates"],
+        seed=first,
+        progress=progress,
+    )
+    error = np.abs(output_errors(fitted, inputs, labels))
+    norm = table["gradient_norm"].to_numpy()
+    table["leverage"] = np.divide(norm, error, out=np.full(len(norm), np.nan), where=error > 0)
+    table["activation_norm"] = activation_norms(fitted, inputs)
+    table["input_saliency"] = input_saliency(fitted, inputs, labels)
+    return table

@@ -1,0 +1,40 @@
+"""Which importance score tells the truth? Judged where the truth is known.
+
+A :class:`World` is a set of train rows with wrong labels planted into them; the *board* holds
+every score of every row (:func:`suspicions`); :func:`detect` says how well each score finds what
+was planted, beside the label alone, cleanlab and a ceiling; :func:`rank_stability` whether
+another seed would rank alike. Noise goes into train, attribution and valid, never into test.
+"""
+
+from helpers.judging.detection import CEILING, detect, judge_board, precision_at
+from helpers.judging.lab import MADE_BY_JUDGING, detect_all
+from helpers.judging.scoreboard import (
+    CLEANLAB,
+    RECOMMENDED,
+    Budget,
+    make_trainer,
+    recommended,
+    suspicions,
+)
+from helpers.judging.stability import rank_agreement, rank_stability
+from helpers.judging.worlds import World, make_world, own_world
+
+__all__ = [
+    "CEILING",
+    "CLEANLAB",
+    "MADE_BY_JUDGING",
+    "RECOMMENDED",
+    "Budget",
+    "World",
+    "detect",
+    "detect_all",
+    "judge_board",
+    "make_trainer",
+    "make_world",
+    "own_world",
+    "precision_at",
+    "rank_agreement",
+    "rank_stability",
+    "recommended",
+    "suspicions",
+]

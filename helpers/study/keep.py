@@ -1,0 +1,230 @@
+"""Which few rows are worth keeping? Curves from all rows down to one in a hundred."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+from tqdm.auto import tqdm
+
+from helpers import actions, importance
+from helpers.actions import Plan
+from helpers.backend import tf
+from helpers.cache import cached, code_of
+from helpers.evaluation import roc_auc
+from helpers.intervals import NoInterval, paired_difference
+from helpers.study.bench import Bench
+from helpers.study.recommend import MADE_BY_STUDY
+
+__all__ = ["FRACTIONS", "WAYS", "Keeper", "keep_curve"]
+
+#: Kept shares of the curve.
+FRACTIONS = (1.0, 0.5, 0.3, 0.1, 0.03, 0.01)
+
+#: How the kept rows are picked, and what is done with them.
+WAYS = {
+    "random": "drawn evenly: the rival",
+    "hardest": "highest out-of-fold loss",
+    "easiest": "lowest out-of-fold loss",
+    "middle": "neither",
+    "hardest by class": "highest out-of-fold loss within each class",
+    "by surprise": "drawn by |p - y|, weighted by 1/pi",
+    "balanced": "as many positives as negatives, weighted by 1/pi",
+    "random, taught": "drawn evenly; labels mixed with out-of-fold predictions",
+    "balanced, taught": "as many positives as negatives; labels mixed likewise",
+}
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """What picking needs to know about the rows of a bench.
+
+    Attributes:
+        labels: as seen, shape ``(n,)``.
+        probability: out of fold, shape ``(n,)``.
+    """
+
+    labels: np.ndarray
+    probability: np.ndarray
+
+    @classmethod
+    def of(cls, bench: Bench, *, folds: int = 5, repeats: int = 3) -> Keeper:
+        """Return what models of the bench's rung think of rows whose users they never saw."""
+        s = bench.settings
+        probability = importance.out_of_fold_probabilities(
+            bench.trainer,
+            bench.labels,
+            bench.world.users,
+            folds=folds,
+            updates=s.updates,
+            repeats=repeats,
+            seed=s.seed + 2000,
+        )
+        return cls(bench.labels, probability)
+
+    def plan(self, way: str, share: float, *, seed: int) -> Plan:
+        """Return the plan that keeps a share of the rows.
+
+        A taught plan trusts its teacher by ``1 - share / 2``: the fewer rows are left, the more
+        the teacher knows that they do not.
+
+        Args:
+            way: a key of :data:`WAYS`.
+            share: kept, in (0, 1].
+            seed: of what is drawn.
+
+        Raises:
+            ValueError: there is no such way, or share is not in (0, 1].
+        """
+        labels, p, n = self.labels, self.probability, len(self.labels)
+        loss, even = importance.out_of_fold_losses(labels, p), np.ones(n)
+        picked = way.removesuffix(", taught")
+        if picked in ("hardest", "easiest", "middle"):
+            which = {"hardest": "highest", "easiest": "lowest"}.get(picked, picked)
+            plan = actions.keep(loss, share, which=which)
+        elif picked == "hardest by class":
+            plan = _by_class(loss, labels, share)
+        elif picked in ("random", "by surprise", "balanced"):
+            scores = {
+                "random": even,
+                "by surprise": 0.8 * np.abs(p - labels) / np.abs(p - labels).mean() + 0.2,
+                "balanced": actions.balanced_chances(labels),
+            }[picked]
+            weighted = not way.endswith("taught")
+            plan = actions.keep_drawn(scores, share, seed=seed, weighted=weighted)
+        else:
+            raise ValueError(f"way must be one of {', '.join(WAYS)}; got {way!r}.")
+        if way.endswith("taught"):
+            plan = actions.teach(plan, labels, p, trust=1 - share / 2)
+        return plan
+
+
+def _by_class(loss: np.ndarray, labels: np.ndarray, share: float) -> Plan:
+    kept = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        kept[rows] = actions.keep(loss[rows], share, which="highest").kept
+    return Plan("hardest by class", np.ones(len(labels)), kept)
+
+
+def keep_curve(
+    bench: Bench,
+    *,
+    role: str = "valid",
+    ways: Iterable[str] = tuple(WAYS),
+    fractions: Iterable[float] = FRACTIONS,
+    folder: Path | None = None,
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Train on ever smaller parts of the rows, paired by seed, and compare with random parts.
+
+    Every training takes the same number of updates. What is drawn is drawn anew for each seed.
+
+    Args:
+        bench: rows, model and settings.
+        role: judged on: ``valid`` to choose by, ``test`` to confirm.
+        ways: keys of :data:`WAYS`; ``random`` is always among them.
+        fractions: kept shares.
+        folder: keeps finished logits; a stopped curve goes on. None keeps the finished table
+            only, in the cache.
+        progress: show a bar.
+
+    Returns:
+        One row a way and share: ``model, way, kept_fraction, rows, auc``; ``over_random, low,
+        high``, the AUC minus that of a random part of the same size, and ``over_all, all_low,
+        all_high``, minus that of training on all rows; 95% intervals over seeds and users, NaN
+        where users are too few.
+    """
+    ways = ("random", *(way for way in ways if way != "random"))
+    fractions = tuple(fractions)
+    if folder is not None:
+        return _curve(bench, role, ways, fractions, folder, progress)
+    key = {
+        "samples": bench.samples.fingerprint,
+        "data": bench.data,
+        "kind": bench.kind,
+        "settings": asdict(bench.settings),
+        "role": role,
+        "ways": list(ways),
+        "fractions": list(fractions),
+        "code": code_of(*MADE_BY_STUDY),
+        "tensorflow": tf.__version__,
+    }
+    return cached(
+        "keep",
+        key,
+        lambda: _curve(bench, role, ways, fractions, None, progress),
+        save=lambda table, place: table.to_parquet(place / "keep.parquet"),
+        load=lambda place: pd.read_parquet(place / "keep.parquet"),
+    )
+
+
+def _curve(
+    bench: Bench,
+    role: str,
+    ways: tuple[str, ...],
+    fractions: tuple[float, ...],
+    folder: Path | None,
+    progress: bool,
+) -> pd.DataFrame:
+    keeper, rows = Keeper.of(bench), bench.samples.rows(role)
+    about = (bench.judged_labels(role), bench.samples.column("user_id", rows))
+    found, cells = [], [(share, way) for share in fractions for way in ways]
+    everything = _logits(bench, keeper, "random", 1.0, role, folder)
+    for share, way in tqdm(cells, desc="keep", leave=False, disable=not progress):
+        if share == 1.0 and way in ("hardest", "easiest", "middle", "hardest by class"):
+            continue  # all rows, whichever come first
+        logits = _logits(bench, keeper, way, share, role, folder)
+        if way == "random":
+            random = logits
+        row = {"model": bench.kind, "way": way, "kept_fraction": share}
+        row |= {"rows": round(share * len(bench.labels)), "auc": _mean_auc(about[0], logits)}
+        row |= _difference(bench, about, random, logits, ("over_random", "low", "high"))
+        row |= _difference(bench, about, everything, logits, ("over_all", "all_low", "all_high"))
+        found.append(row)
+    return pd.DataFrame(found)
+
+
+def _logits(
+    bench: Bench, keeper: Keeper, way: str, share: float, role: str, folder: Path | None
+) -> np.ndarray:
+    """Return the logits of every seed on a role, shape ``(seeds, n)``, perhaps kept before."""
+    name = f"keep-{bench.data}-{bench.kind}-{way}-{share}-{role}".replace(" ", "_")
+    path = None if folder is None else folder / f"{name.replace(',', '').replace('%', '')}.npy"
+    if path is not None and path.exists():
+        return np.load(path)
+    inputs, made = bench.samples.inputs(bench.samples.rows(role)), []
+    with threadpool_limits(1):
+        for seed in range(bench.settings.seeds):
+            plan = keeper.plan(way, share, seed=seed)
+            made.append(bench.fit_plan(plan, seed).logits(inputs))
+    logits = np.array(made)
+    if path is not None:
+        temporary = path.with_suffix(".part.npy")
+        np.save(temporary, logits)
+        temporary.replace(path)
+    return logits
+
+
+def _mean_auc(labels: np.ndarray, logits: np.ndarray) -> float:
+    return float(np.mean([roc_auc(labels, z) for z in logits]))
+
+
+def _difference(
+    bench: Bench,
+    about: tuple[np.ndarray, np.ndarray],
+    before: np.ndarray,
+    after: np.ndarray,
+    names: tuple[str, str, str],
+) -> dict[str, float]:
+    try:
+        interval = paired_difference(
+            about[0], before, after, about[1], repeats=bench.settings.repeats
+        )
+    except NoInterval:
+        return dict.fromkeys(names, np.nan)
+    return dict(zip(names, (interval.estimate, interval.low, interval.high), strict=True))

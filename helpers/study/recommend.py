@@ -1,0 +1,160 @@
+"""The recommended action under each kind of noise, beside the oracle: what is it worth?
+
+What is recommended was written down per kind of noise before anything was measured
+(:data:`helpers.judging.RECOMMENDED`, :func:`helpers.study.suspects`). So nothing is chosen here,
+and it may be judged on test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+from helpers.backend import tf
+from helpers.cache import cached, code_of
+from helpers.judging import MADE_BY_JUDGING
+from helpers.noise import Noise
+from helpers.samples import Samples
+from helpers.study.arms import Arm, compare, judge, read_arm, write_arm
+from helpers.study.bench import Bench, Settings
+from helpers.study.plans import ORACLE
+
+__all__ = ["MADE_BY_STUDY", "SUSPECTS", "act_as_recommended", "arm_of"]
+
+#: All code that a study is made by: a change of it makes a kept study old.
+MADE_BY_STUDY = (*MADE_BY_JUDGING, "helpers.actions", "helpers.study")
+
+#: The action that is recommended; what it drops depends on the kind of noise.
+SUSPECTS = "drop suspects"
+_METRICS = ("auc", "log_loss", "log_loss_recalibrated", "base_rate")
+
+
+def act_as_recommended(
+    samples: Samples,
+    settings: Settings,
+    noises: Sequence[Noise | None],
+    *,
+    kinds: Iterable[str] = ("mlp",),
+    role: str = "test",
+    folder: Path | None = None,
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Return what dropping suspects does under each kind of noise, beside oracle and chance.
+
+    Args:
+        samples: of any source.
+        settings: rows, updates, seeds.
+        noises: what to plant, one after the other; None plants nothing: the control.
+        kinds: rungs of the ladder.
+        role: judged on; on ``test`` no noise is planted.
+        folder: keeps finished arms; a stopped run goes on. None keeps the finished table only, in
+            the cache.
+        progress: show a bar.
+
+    Returns:
+        One row a version of the data, model and action: ``data, model, action, dropped`` (share of
+        rows), ``auc``; ``difference, low, high`` of the AUC to the uniform plan;
+        ``log_loss_difference, log_loss_low, log_loss_high``, of the recalibrated log loss; and
+        ``recovered``: the part of the way from random dropping to the oracle, NaN where the oracle
+        does not gain.
+
+    Raises:
+        ValueError: there is no such rung, or the role is refused.
+    """
+    noises, kinds = list(noises), tuple(kinds)
+    if folder is not None:
+        return _all_rows(samples, settings, noises, kinds, role, folder, progress)
+    key = {
+        "samples": samples.fingerprint,
+        "settings": asdict(settings),
+        "noises": [asdict(noise) if noise else None for noise in noises],
+        "kinds": list(kinds),
+        "role": role,
+        "code": code_of(*MADE_BY_STUDY),
+        "tensorflow": tf.__version__,
+    }
+    return cached(
+        "recommended",
+        key,
+        lambda: _all_rows(samples, settings, noises, kinds, role, None, progress),
+        save=lambda table, place: table.to_parquet(place / "recommended.parquet"),
+        load=lambda place: pd.read_parquet(place / "recommended.parquet"),
+    )
+
+
+def _all_rows(
+    samples: Samples,
+    settings: Settings,
+    noises: Sequence[Noise | None],
+    kinds: tuple[str, ...],
+    role: str,
+    folder: Path | None,
+    progress: bool,
+) -> pd.DataFrame:
+    found, trainers = [], {}
+    cells = [(kind, noise) for kind in kinds for noise in noises]
+    for kind, noise in tqdm(cells, desc="act", leave=False, disable=not progress):
+        genuine = noise is not None or samples.truth is not None
+        bench = Bench.make(
+            samples, kind, settings, noise=noise, genuine=genuine, trainer=trainers.get(kind)
+        )
+        if noise is None or not noise.adds_rows:
+            trainers[kind] = bench.trainer
+        actions = (SUSPECTS, *(ORACLE if noise else ("drop random",)))
+        arms = {
+            action: arm_of(bench, action, role, folder, metrics=_METRICS)
+            for action in ("uniform", *actions)
+        }
+        found += _rows(bench, arms, role)
+    return pd.DataFrame(found)
+
+
+def _rows(bench: Bench, arms: dict[str, Arm], role: str) -> list[dict[str, float | str]]:
+    mean = {action: arm.metrics["auc"].mean() for action, arm in arms.items()}
+    rows = []
+    for action, arm in arms.items():
+        table = compare(
+            bench, arms["uniform"], arm, role, metrics=("auc", "log_loss_recalibrated")
+        ).set_index("metric")
+        auc, loss = table.loc["auc"], table.loc["log_loss_recalibrated"]
+        row = {"data": bench.data, "model": bench.kind, "action": action}
+        row |= {"dropped": float((~bench.plans[action].kept).mean()), "auc": mean[action]}
+        row |= {name: auc[name] for name in ("difference", "low", "high")}
+        row |= {f"log_loss_{name}": loss[name] for name in ("difference", "low", "high")}
+        rows.append(row | {"recovered": _recovered(mean, action)})
+    return rows
+
+
+def _recovered(auc: dict[str, float], action: str) -> float:
+    oracle, chance = (auc.get(name, float("nan")) for name in ORACLE)
+    return (auc[action] - chance) / (oracle - chance) if oracle > chance else float("nan")
+
+
+def arm_of(
+    bench: Bench,
+    action: str,
+    role: str,
+    folder: Path | None,
+    *,
+    metrics: Iterable[str] = ("auc", "log_loss", "log_loss_recalibrated", "base_rate"),
+) -> Arm:
+    """Return an arm judged on a role, from the folder where it is kept there.
+
+    Args:
+        bench: what is trained on.
+        action: a plan of the bench.
+        role: ``valid`` or ``test``.
+        folder: keeps arms; None keeps none.
+        metrics: that the arm shall hold.
+    """
+    if folder is None:
+        return judge(bench, action, role, metrics=metrics)
+    name = f"{bench.data}-{bench.kind}-{action}-{role}".replace(" ", "_").replace("%", "")
+    path = folder / f"{name.replace(',', '')}.parquet"
+    if not path.exists():
+        write_arm(judge(bench, action, role, metrics=metrics), path)
+    return read_arm(path)  # also what was just written: the first run returns what the next does

@@ -1,0 +1,171 @@
+"""The decision table: for which purpose, under which noise, which score and action, at what gain.
+
+It is put together from measured tables and says nothing that they do not: an action *helps* only
+if the whole interval of its gain lies above 0. The words about costs and failures are the only
+ones that were not computed; they say how the score or action is made.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+__all__ = ["HURTS", "HELPS", "UNDECIDED", "decision_table", "in_words", "recommendation"]
+
+HELPS, HURTS, UNDECIDED = "helps", "hurts", "no clear difference"
+
+#: What a training run more costs is the unit: "trainings" are of the same size as the model's own.
+_COST = {
+    "drop": "10 trainings for the out-of-fold predictions",
+    "duplicate": "none: a comparison of keys",
+    "keep": "15 trainings on all rows for the teacher, then a small one",
+}
+
+#: How the recommendation of each kind of noise comes about, and so where it must fail.
+_FAILS = {
+    "flip": "too much is dropped where no row is a sure negative",
+    "misclick": "hard genuine positives look the same and go as well",
+    "popular misclick": "popular products are likely ones: a model finds their misclicks plausible",
+    "lost positive": "how many are lost cannot be seen; a tenth of the negatives is a guess",
+    "bot": "bots that say yes as rarely as people do",
+    "duplicate": "copies with another time stamp",
+    "none": "there is nothing to find",
+    "keep": "rows must be scored once by a model of all rows: it saves updates, not labels",
+}
+_COLUMNS = (
+    *("purpose", "noise", "model", "score", "auroc", "of_ceiling", "action"),
+    *("gain", "low", "high", "recovered", "verdict", "cost", "fails_when"),
+)
+
+
+def decision_table(
+    detection: pd.DataFrame, recommended: pd.DataFrame, keep: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Return one row a purpose, noise and model: what to do, and what it is worth.
+
+    Args:
+        detection: of :func:`helpers.judging.detect`, with a column ``model``; rows of several
+            kinds of noise below each other.
+        recommended: of :func:`helpers.study.act_as_recommended`.
+        keep: of :func:`helpers.study.keep_curve`, or None.
+
+    Returns:
+        ``purpose, noise, model, score, auroc, of_ceiling, action, gain, low, high, recovered,
+        verdict, cost, fails_when``. Gains are differences of AUC: to the uniform plan, or, for
+        small parts, to a random part of the same size. NaN where something was not measured.
+    """
+    rows = [_cleaning(row, detection) for row in recommended.itertuples() if _is_suspects(row)]
+    if keep is not None:
+        taught = keep[(keep.way == "balanced, taught") & (keep.kept_fraction < 1)]
+        if "role" in taught:
+            taught = taught[taught.role == taught.role.iloc[-1]]  # test where it was judged there
+        rows += [_keeping(row) for row in taught.itertuples()]
+    return pd.DataFrame(rows, columns=list(_COLUMNS))
+
+
+def _is_suspects(row: object) -> bool:
+    return row.action == "drop suspects"
+
+
+def _cleaning(row: object, detection: pd.DataFrame) -> dict[str, object]:
+    kind = next((k for k in sorted(_FAILS, key=len, reverse=True) if f"{k}s" in row.data), "none")
+    found = detection[
+        (detection.noise == row.data) & (detection.model == row.model) & detection.recommended
+    ]
+    known = found.iloc[0] if len(found) else None
+    return {
+        "purpose": "clean the labels" if kind != "none" else "leave good data alone",
+        "noise": row.data,
+        "model": row.model,
+        "score": known.score if known is not None else "out-of-fold loss",
+        "auroc": known.auroc if known is not None else np.nan,
+        "of_ceiling": known.of_ceiling if known is not None else np.nan,
+        "action": f"drop suspects ({row.dropped:.0%} of the rows)",
+        "gain": row.difference,
+        "low": row.low,
+        "high": row.high,
+        "recovered": row.recovered,
+        "verdict": _verdict(row.low, row.high),
+        "cost": _COST["duplicate" if kind == "duplicate" else "drop"],
+        "fails_when": _FAILS[kind],
+    }
+
+
+def _keeping(row: object) -> dict[str, object]:
+    return {
+        "purpose": f"train on {row.kept_fraction:.0%} of the rows",
+        "noise": "as is",
+        "model": row.model,
+        "score": "out-of-fold probability",
+        "auroc": np.nan,
+        "of_ceiling": np.nan,
+        "action": "as many positives as negatives, labels mixed with the score",
+        "gain": row.over_random,
+        "low": row.low,
+        "high": row.high,
+        "recovered": np.nan,
+        "verdict": _verdict(row.low, row.high),
+        "cost": _COST["keep"],
+        "fails_when": _FAILS["keep"],
+    }
+
+
+def _verdict(low: float, high: float) -> str:
+    if low > 0:
+        return HELPS
+    return HURTS if high < 0 else UNDECIDED
+
+
+def in_words(table: pd.DataFrame) -> list[str]:
+    """Return one sentence a row, with its interval.
+
+    Example:
+        >>> row = dict.fromkeys(_COLUMNS, "") | {
+        ...     "purpose": "clean the labels", "noise": "20% flips", "model": "mlp",
+        ...     "action": "drop suspects", "gain": 0.01, "low": 0.005, "high": 0.015,
+        ...     "verdict": HELPS}
+        >>> in_words(pd.DataFrame([row]))
+        ['20% flips, mlp: drop suspects helps, +0.0100 AUC [+0.0050, +0.0150].']
+    """
+    return [
+        f"{_about(row)}: {row.action} {_verb(row.verdict)}, {row.gain:+.4f} AUC "
+        f"[{row.low:+.4f}, {row.high:+.4f}]."
+        for row in table.itertuples()
+    ]
+
+
+def _about(row: object) -> str:
+    cleaning = row.purpose in ("clean the labels", "leave good data alone")
+    return f"{row.noise if cleaning else row.purpose}, {row.model}"
+
+
+def _verb(verdict: str) -> str:
+    return "makes no clear difference" if verdict == UNDECIDED else verdict
+
+
+def recommendation(table: pd.DataFrame) -> str:
+    """Return what to do with this log as it is: act, or leave it alone.
+
+    Only the row without planted noise speaks of the log itself; the planted ones say what the
+    methods could do if the labels were that wrong.
+
+    Raises:
+        ValueError: the table has no row without planted noise.
+    """
+    own = table[table.purpose == "leave good data alone"]
+    if own.empty:
+        raise ValueError("the table has no row of the data without planted noise.")
+    best = own.loc[own.gain.idxmax()]
+    numbers = f"{best.gain:+.4f} AUC [{best.low:+.4f}, {best.high:+.4f}]"
+    planted = table[table.purpose == "clean the labels"]
+    helped = sorted(set(planted[planted.verdict == HELPS].noise), key=list(planted.noise).index)
+    tail = (
+        f" If its labels were wrong as in {', '.join(helped)}, dropping suspects would help."
+        if helped
+        else " Under none of the planted noises did dropping suspects help clearly, either."
+    )
+    if best.verdict == HELPS:
+        return (
+            f"Drop the suspects of this log: {best.model} gains {numbers} on weeks unseen." + tail
+        )
+    return f"Nothing here beats leaving the data alone: dropping suspects gives {numbers}." + tail
