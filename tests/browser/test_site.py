@@ -246,11 +246,12 @@ def test_the_search_finds_the_gradient(url: str, visit: Visit, screenshots: Path
     expect(page.locator("#search-results li").first).to_be_visible()
     expect(page.locator("#search-results")).to_contain_text("Score the samples")
     expect(page.locator("#search-results .search-summary")).to_contain_text("found")
+    page.wait_for_load_state("networkidle")  # each result fetches its page for an excerpt
     assert faults_of(page) == []
+    assert visit.complaints == []
     page.screenshot(path=screenshots / "site-search-results.png")
     page.locator("#search-results li a", has_text="Score the samples").first.click()
     expect(page.locator("main h1").first).to_contain_text("Score the samples")
-    assert visit.complaints == []
 
 
 def test_a_solution_is_folded_until_the_reader_opens_it(url: str, visit: Visit):
