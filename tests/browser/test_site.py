@@ -14,7 +14,7 @@ from pathlib import Path
 
 import axe_playwright_python
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Response, expect
 
 from helpers.schema import REPO
 
@@ -89,8 +89,13 @@ class Visit:
         page.on("console", lambda m: self.complain(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda error: self.complain(str(error)))
         page.on("requestfailed", lambda request: self.complain(f"failed: {request.url}"))
-        page.on("response", lambda r: None if r.ok else self.complain(f"{r.status}: {r.url}"))
+        page.on("response", self.hear)
         page.on("request", lambda request: self.asked.append(request.url))
+
+    def hear(self, response: Response) -> None:
+        """Keep an answer that is an error; 304, not modified, is none."""
+        if response.status >= 400:
+            self.complain(f"{response.status}: {response.url}")
 
     def complain(self, text: str) -> None:
         """Keep one complaint."""
