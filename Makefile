@@ -53,8 +53,9 @@ bench: $(READY) ## print times and memory on this machine
 bench-peers: $(READY) $(PEERS_READY) ## compare with JAX, Opacus, BackPACK and TF-Privacy
 	@$(PY) bench/peers/bench_peers.py $(ARGS)
 
-study: $(READY) ## the study of notebook 05 at full size
+study: $(READY) ## scores, actions and subsets judged at full size; ARGS="--source sample"
 	@$(PY) bench/study.py $(ARGS)
+	@$(PY) bench/verdict.py
 
 attribution: $(READY) ## do scores foretell retraining? Many random halves
 	@$(PY) bench/attribution.py $(ARGS)
