@@ -68,7 +68,8 @@ def decision_table(
     Returns:
         ``purpose, noise, model, score, auroc, of_ceiling, action, gain, low, high, recovered,
         verdict, cost, fails_when``. Gains are differences of AUC: to the uniform plan, or, for
-        small parts, to a random part of the same size whose training stops early. NaN where something was not measured.
+        small parts, to a random part of the same size whose training stops early. NaN where
+        something was not measured.
     """
     rows = [_cleaning(row, detection) for row in recommended.itertuples() if _is_suspects(row)]
     if keep is not None:
