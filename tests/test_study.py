@@ -10,9 +10,8 @@ import pytest
 from small_samples import small_samples
 
 from helpers.evaluation import evaluate, roc_auc
-from helpers.importance import gradient_norms, out_of_fold_probabilities, sample_losses
 from helpers.models import Trainer
-from helpers.noise import Noise, chance_wrong, estimated_flip_share
+from helpers.noise import Noise
 from helpers.study import (
     ACTIONS,
     ORACLE,
@@ -117,45 +116,6 @@ def test_all_plans_are_made_from_the_benchs_own_labels(benches):
                 assert (~plan.kept).sum() == (200 if action.startswith("drop") else 0), action
     np.testing.assert_array_equal(plain["drop random"].kept, noisy["drop random"].kept)
     assert (plain[UP].weight != noisy[UP].weight).any()
-
-
-def test_the_plans_are_the_actions_that_their_names_say(benches):
-    bench = benches["noisy"]
-    plans, s = bench.plans, SMALL
-    base = bench.trainer.fit(bench.labels, seed=s.seed + 1000, updates=s.updates)
-    norm = gradient_norms(base, bench.trainer.inputs, bench.labels)
-    loss = sample_losses(base, bench.trainer.inputs, bench.labels)
-    p = out_of_fold_probabilities(
-        *(bench.trainer, bench.labels, bench.world.users),
-        **{"folds": 5, "repeats": 2, "updates": s.updates, "seed": s.seed + 1000},
-    )
-    wrong = chance_wrong(bench.labels, p, estimated_flip_share(bench.labels, p))
-    for action, want in {
-        "uniform": np.ones(s.rows),
-        UP: norm / norm.mean(),
-        "weight by trust": (1 - wrong) / (1 - wrong).mean(),
-    }.items():
-        np.testing.assert_allclose(plans[action].weight, want, rtol=1e-9)
-    np.testing.assert_allclose(
-        plans["resample by gradient norm"].chance, norm / norm.sum(), rtol=1e-9
-    )
-    error = np.abs(p - bench.labels)
-    np.testing.assert_allclose(
-        plans["down-weight by out-of-fold error"].weight,
-        (1 - error) / (1 - error).mean(),
-        rtol=1e-9,
-    )
-    np.testing.assert_array_equal(
-        plans["relabel"].labels, np.where(wrong > 0.5, 1 - bench.labels, bench.labels)
-    )
-    np.testing.assert_allclose(
-        plans["relabel softly"].labels, np.abs(bench.labels - wrong), rtol=1e-9
-    )
-    assert plans["truncated loss"].denoising.truncate > 0
-    assert plans["reweighted loss"].denoising.power > 0
-    for action, scores in (("drop highest loss", loss), ("drop highest gradient norm", norm)):
-        kept = plans[action].kept
-        assert scores[~kept].min() >= scores[kept].max()
 
 
 def test_arms_of_one_seed_start_alike_and_see_rows_in_one_order(benches, monkeypatch):
