@@ -22,6 +22,7 @@ __all__ = [
     "decision_table",
     "in_words",
     "recommendation",
+    "study_results",
     "study_table",
 ]
 
@@ -80,8 +81,26 @@ def decision_table(
     return pd.DataFrame(rows, columns=list(_COLUMNS))
 
 
+def study_results(name: str, folder: Path = _RESULTS) -> pd.DataFrame:
+    """Return a table that ``make study`` or ``make attribution`` wrote.
+
+    Args:
+        name: such as ``journey/actions``, ``sample/detection`` or ``attribution``; what made it
+            stands in the ``json`` file beside it.
+        folder: of the results.
+
+    Raises:
+        FileNotFoundError: there is no such table.
+
+    Example:
+        >>> study_results("attribution").columns.tolist()
+        ['test', 'score', 'damping', 'estimate', 'low', 'high']
+    """
+    return pd.read_csv(folder / f"{name}.csv")
+
+
 def study_table(source: str = "journey", folder: Path = _RESULTS) -> pd.DataFrame:
-    """Return the decision table of the full study, from the tables that ``make study`` wrote.
+    """Return the decision table of the full study of one source.
 
     Args:
         source: ``journey`` or ``sample``.
@@ -90,8 +109,8 @@ def study_table(source: str = "journey", folder: Path = _RESULTS) -> pd.DataFram
     Raises:
         FileNotFoundError: the study was not run on this source.
     """
-    names = ("detection", "recommended", "keep")
-    return decision_table(*(pd.read_csv(folder / source / f"{name}.csv") for name in names))
+    parts = ("detection", "recommended", "keep")
+    return decision_table(*(study_results(f"{source}/{part}", folder) for part in parts))
 
 
 def _is_suspects(row: object) -> bool:
