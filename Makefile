@@ -9,17 +9,18 @@ CANDIDATES = $(if $(PYTHON),"$(PYTHON)",$(VERSIONS:%=python%) python3 python)
 
 PY = .venv/bin/python
 READY = .venv/ready
+SITE_READY = .venv/ready-site
 PEERS = .venv-peers
 PEERS_READY = $(PEERS)/ready
 NOTEBOOKS = $(wildcard notebooks/*.ipynb)
 # A stored notebook holds no progress bars, so nbval's kernels must draw none (before 1e9 seconds).
-NBVAL = TQDM_DELAY=1e9 $(PY) -m pytest --nbval --nbval-current-env --nbval-cell-timeout 300
+NBVAL = TQDM_DELAY=1e9 $(PY) -m pytest --nbval --nbval-current-env --nbval-cell-timeout 900
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 unexport MPLBACKEND # a backend chosen by a shell would keep figures out of the notebooks
 
 .DEFAULT_GOAL = help
-.PHONY: help run test test-all check lab bench bench-peers study refresh new-notebook slides hooks lock clean
+.PHONY: help run test test-all check lab site bench bench-peers study attribution refresh new-notebook slides hooks lock clean
 
 help: ## print this list
 	@echo 'make TARGET [ARGS="..."] [PYTHON=python3.12]'
@@ -28,11 +29,11 @@ help: ## print this list
 run: $(READY) ## execute the walk on data and write a report; ARGS="--source sample"
 	@$(PY) -m helpers run $(ARGS)
 
-test: $(READY) check ## every check and test but the slow ones
+test: $(SITE_READY) check ## every check and test but the slow ones
 	$(PY) -m pytest -n 2 --dist loadfile --doctest-modules -m "not slow" tests helpers
 	$(if $(NOTEBOOKS),$(NBVAL) -n 2 --dist loadfile notebooks)
 
-test-all: $(READY) check ## every check and test
+test-all: $(SITE_READY) check ## every check and test
 	$(PY) -m pytest -n 2 --dist loadfile --doctest-modules tests helpers
 	$(if $(NOTEBOOKS),$(NBVAL) -n 2 --dist loadfile notebooks)
 
@@ -43,14 +44,21 @@ check: $(READY) ## style of the code
 lab: $(READY) ## open the workbook in JupyterLab
 	@$(PY) -m jupyterlab notebooks/00_start_here.ipynb $(ARGS)
 
+site: $(SITE_READY) ## build the reading edition: build/site/index.html
+	@$(PY) site/build.py $(ARGS)
+
 bench: $(READY) ## print times and memory on this machine
 	@set -e; for script in bench/bench_*.py; do $(PY) "$$script" $(ARGS); done
 
 bench-peers: $(READY) $(PEERS_READY) ## compare with JAX, Opacus, BackPACK and TF-Privacy
 	@$(PY) bench/peers/bench_peers.py $(ARGS)
 
-study: $(READY) ## the study of notebook 05 at full size
+study: $(READY) ## scores, actions and subsets judged at full size; ARGS="--source sample"
 	@$(PY) bench/study.py $(ARGS)
+	@$(PY) bench/verdict.py
+
+attribution: $(READY) ## do scores foretell retraining? Many random halves
+	@$(PY) bench/attribution.py $(ARGS)
 
 refresh: $(READY) ## execute and tidy the notebooks; ARGS="03_train_recommender"
 	@$(PY) -m helpers.notebooks refresh $(ARGS)
@@ -92,6 +100,11 @@ $(READY): $(PY) pyproject.toml constraints.txt
 	@$(PY) -m pip install -c constraints.txt -e ".[test]"
 	@pwd -P > $@
 
+# What builds the site is small; it is left out of the first installation all the same.
+$(SITE_READY): $(READY)
+	@$(PY) -m pip install --quiet -c constraints.txt -e ".[test,site]"
+	@: > $@
+
 # TF-Privacy needs an old TensorFlow, which installs on Python 3.11 only: it has a second environment.
 $(PEERS_READY): bench/peers/requirements.txt bench/peers/requirements-legacy.txt | $(READY)
 	@rm -rf $(PEERS)
@@ -100,7 +113,7 @@ $(PEERS_READY): bench/peers/requirements.txt bench/peers/requirements-legacy.txt
 	@$(PY) -m venv $(PEERS)/legacy
 	@$(PEERS)/legacy/bin/python -m pip install -r bench/peers/requirements-legacy.txt || \
 	  { rm -rf $(PEERS)/legacy; echo 'bench-peers: TF-Privacy cannot be installed here and is left out.' >&2; }
-	@touch $@
+	@: > $@
 
 # Takes the first candidate that can make an environment, else says in one sentence why not.
 $(PY):

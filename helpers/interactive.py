@@ -18,12 +18,20 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from helpers.losses import cross_entropy, cross_entropy_by_logit
-from helpers.plots import plot_loss_tangent, plot_surprise_leverage
+from helpers.plots import plot_keep_curve, plot_loss_tangent, plot_surprise_leverage
 
 if TYPE_CHECKING:
     from ipywidgets import VBox
 
-__all__ = ["can_move", "draw_logit", "draw_norm", "logit_slider", "norm_slider"]
+__all__ = [
+    "can_move",
+    "draw_kept",
+    "draw_logit",
+    "draw_norm",
+    "kept_slider",
+    "logit_slider",
+    "norm_slider",
+]
 
 _FARTHEST = 6.0  # logits shown: from minus this to this
 
@@ -78,6 +86,50 @@ def draw_norm(norm: float, points: pd.DataFrame, *, ax: Axes | None = None) -> A
     return plot_surprise_leverage(points, norms=(norm,), ax=ax, title=title)
 
 
+def draw_kept(share: float, table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw curves over the share of rows kept, and a line at one share.
+
+    Args:
+        share: kept, in (0, 1]; the line stands at the nearest one that was measured.
+        table: one row a way and share: ``way, kept_fraction, auc``.
+        ax: axes to draw on; new ones if None.
+
+    Returns:
+        The axes; the title says which way is best there, and how far it is before a random part.
+    """
+    shares = table.kept_fraction.unique()
+    nearest = shares[np.abs(np.log(shares) - np.log(share)).argmin()]
+    there = table[table.kept_fraction == nearest].set_index("way").auc
+    gap = there.max() - there["random"]
+    title = f"{nearest:.0%} kept: best is {there.idxmax()}, {gap:+.4f} to a random part"
+    curves = table.rename(columns={"way": "action"})[["action", "kept_fraction", "auc"]]
+    ax = plot_keep_curve(curves, ax=ax, title=title)
+    ax.axvline(nearest, color="black", linewidth=1, linestyle=":")
+    return ax
+
+
+def kept_slider(table: pd.DataFrame, *, show: bool | None = None) -> VBox | None:
+    """Return a slider for :func:`draw_kept`, or None where nobody could move it.
+
+    Args:
+        table: one row a way and share: ``way, kept_fraction, auc``.
+        show: True to make it in any case, False never; None asks :func:`can_move`.
+    """
+    lowest = float(np.log10(table.kept_fraction.min()))
+    return _slider(
+        lambda share: draw_kept(share, table),
+        show=show,
+        logarithmic=True,
+        description="kept",
+        value=0.1,
+        min=lowest,
+        max=0.0,
+        step=-lowest / 20,
+        readout_format=".0%",
+        continuous_update=False,
+    )
+
+
 def logit_slider(*, label: int = 1, show: bool | None = None) -> VBox | None:
     """Return a slider for :func:`draw_logit`, or None where nobody could move it.
 
@@ -117,13 +169,20 @@ def norm_slider(points: pd.DataFrame, *, show: bool | None = None) -> VBox | Non
     )
 
 
-def _slider(draw: Callable[[float], Axes], *, show: bool | None, **options: object) -> VBox | None:
+def _slider(
+    draw: Callable[[float], Axes],
+    *,
+    show: bool | None,
+    logarithmic: bool = False,
+    **options: object,
+) -> VBox | None:
     """Return a slider above a picture that follows it."""
     if not (can_move() if show is None else show):
         return None
-    from ipywidgets import FloatSlider, Image, VBox
+    from ipywidgets import FloatLogSlider, FloatSlider, Image, VBox
 
-    slider, picture = FloatSlider(**options), Image(format="png")
+    kind = FloatLogSlider if logarithmic else FloatSlider
+    slider, picture = kind(**options), Image(format="png")
 
     def redraw(_: object = None) -> None:
         figure = draw(slider.value).figure

@@ -20,6 +20,7 @@ __all__ = [
     "Noise",
     "Planted",
     "ceiling",
+    "chance_misclicked",
     "chance_wrong",
     "estimated_flip_share",
     "plant",
@@ -284,3 +285,31 @@ def chance_wrong(labels: npt.ArrayLike, probabilities: npt.ArrayLike, flip_share
     clean = np.clip((q - flip_share) / (1 - 2 * flip_share), _TINY, 1 - _TINY)
     other = np.where(np.asarray(labels) == 1, 1 - clean, clean)
     return _bayes(np.full(len(q), flip_share), other)
+
+
+def chance_misclicked(labels: npt.ArrayLike, probabilities: npt.ArrayLike, rate: float) -> Floats:
+    """Return the chance that each positive is a misclick, if negatives become so at this rate.
+
+    With ``q = p + rate (1 - p)`` the probability of a positive *as seen*, misclicks included, the
+    share of them among the positives is ``rate (1 - p) / q``.
+
+    Args:
+        labels: as seen, 0 or 1, shape ``(n,)``.
+        probabilities: by models that did not see the row, shape ``(n,)``.
+        rate: in [0, 1).
+
+    Returns:
+        float64 in [0, 1], shape ``(n,)``; 0 for negatives, which nothing can have turned.
+
+    Raises:
+        ValueError: ``rate`` is not in [0, 1).
+
+    Example:
+        >>> chance_misclicked([1, 0], [0.28, 0.28], 0.1).round(3)
+        array([0.286, 0.   ])
+    """
+    if not 0 <= rate < 1:
+        raise ValueError(f"rate must lie in [0, 1); got {rate}.")
+    q = np.clip(np.asarray(probabilities, dtype=np.float64), max(rate, _TINY), 1.0)
+    genuine = (q - rate) / (1 - rate)
+    return np.where(np.asarray(labels) == 1, rate * (1 - genuine) / q, 0.0)

@@ -145,6 +145,7 @@ def _page(results: Record, names: _Names) -> dict[str, Any]:
     values = {name[:2]: notebook["values"] for name, notebook in recorded.items()}
     data, models = values.get("01", {}), values.get("03", {})
     scores, study, result = (values.get(number, {}) for number in ("04", "05", "06"))
+    judged = values.get("08", {})
     claims = [{**c, "notebook": n} for n, r in recorded.items() for c in r["claims"]]
     compared = result.get("before_after") or []
     return {
@@ -169,6 +170,8 @@ def _page(results: Record, names: _Names) -> dict[str, Any]:
         "chosen": _table("What was chosen there", study.get("chosen"), names),
         "before_after": _before_after(compared, names),
         "constants": _constants(compared),
+        "decisions": _decisions(judged.get("decisions"), names),
+        "advice": _lines(judged.get("advice")),
         "limits": text.limits(
             run["source"],
             drawn=bool(data.get("logit_offset")),
@@ -261,6 +264,30 @@ def _before_after(records: list[Record], names: _Names) -> _Table | None:
         for r in records
     ]
     return _table("Before and after, with 95% intervals", rows, names, cards=True)
+
+
+def _decisions(records: list[Record] | None, names: _Names) -> _Table | None:
+    """Return what to do, a row a purpose: the interval in one cell, unknown numbers left out."""
+    rows = [
+        {
+            "purpose": r.get("purpose"),
+            "noise": r.get("noise"),
+            "score": r.get("score"),
+            "finds (AUROC)": _decimals(r.get("auroc")),
+            "action": r.get("action"),
+            "gain in AUC [interval]": _gain(r),
+            "verdict": r.get("verdict"),
+            "cost": r.get("cost"),
+            "fails when": r.get("fails_when"),
+        }
+        for r in records or []
+    ]
+    return _table("What to do with these data", rows, names, cards=True)
+
+
+def _gain(record: Record) -> str:
+    gain, low, high = (_decimals(record.get(n), sign=True) for n in ("gain", "low", "high"))
+    return f"{gain} [{low}, {high}]"
 
 
 def _same(records: list[Record]) -> dict[str, Any]:

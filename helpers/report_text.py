@@ -34,6 +34,9 @@ WORDS = [
     ("interval", "a range that would hold the true difference in about 95 of 100 repeats; if it "
      "holds zero, the data do not show a difference"),
     ("label", "1 if the user took what was shown (clicked, or bought): a positive row; else 0"),
+    ("AUROC, of a score", "how often a planted wrong row scores above a right one; 0.5 is "
+     "guessing"),
+    ("out of fold", "said of predictions by models that saw none of the user's rows"),
     ("rank, of a row", "1 is the row with the highest, or the lowest, importance"),
 ]  # fmt: skip
 

@@ -34,7 +34,7 @@ __all__ = [
 OWN = ("csv", "mysql")
 
 #: The numbers of the notebooks that a run on data executes.
-WALK = ("01", "03", "04", "05", "06")
+WALK = ("01", "03", "04", "05", "06", "08")
 
 # Parameters that the command line sets by an option of its own.
 _RESERVED = {"source": "--source", "path": "--path", "schema": "--schema", "run_dir": "--out"}

@@ -7,16 +7,32 @@ ones that were not computed; they say how the score or action is made.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
-__all__ = ["HURTS", "HELPS", "UNDECIDED", "decision_table", "in_words", "recommendation"]
+from helpers.schema import REPO
+
+__all__ = [
+    "HELPS",
+    "HURTS",
+    "UNDECIDED",
+    "as_markdown",
+    "decision_table",
+    "in_words",
+    "recommendation",
+    "study_results",
+    "study_table",
+]
+
+_RESULTS = REPO / "bench" / "results"
 
 HELPS, HURTS, UNDECIDED = "helps", "hurts", "no clear difference"
 
 #: What a training run more costs is the unit: "trainings" are of the same size as the model's own.
 _COST = {
-    "drop": "10 trainings for the out-of-fold predictions",
+    "drop": "15 trainings for the out-of-fold predictions",
     "duplicate": "none: a comparison of keys",
     "keep": "15 trainings on all rows for the teacher, then a small one",
 }
@@ -32,6 +48,7 @@ _FAILS = {
     "none": "there is nothing to find",
     "keep": "rows must be scored once by a model of all rows: it saves updates, not labels",
 }
+_CLEANING = ("clean the labels", "leave good data alone")
 _COLUMNS = (
     *("purpose", "noise", "model", "score", "auroc", "of_ceiling", "action"),
     *("gain", "low", "high", "recovered", "verdict", "cost", "fails_when"),
@@ -52,7 +69,8 @@ def decision_table(
     Returns:
         ``purpose, noise, model, score, auroc, of_ceiling, action, gain, low, high, recovered,
         verdict, cost, fails_when``. Gains are differences of AUC: to the uniform plan, or, for
-        small parts, to a random part of the same size. NaN where something was not measured.
+        small parts, to a random part of the same size whose training stops early. NaN where
+        something was not measured.
     """
     rows = [_cleaning(row, detection) for row in recommended.itertuples() if _is_suspects(row)]
     if keep is not None:
@@ -61,6 +79,38 @@ def decision_table(
             taught = taught[taught.role == taught.role.iloc[-1]]  # test where it was judged there
         rows += [_keeping(row) for row in taught.itertuples()]
     return pd.DataFrame(rows, columns=list(_COLUMNS))
+
+
+def study_results(name: str, folder: Path = _RESULTS) -> pd.DataFrame:
+    """Return a table that ``make study`` or ``make attribution`` wrote.
+
+    Args:
+        name: such as ``journey/actions``, ``sample/detection`` or ``attribution``; what made it
+            stands in the ``json`` file beside it.
+        folder: of the results.
+
+    Raises:
+        FileNotFoundError: there is no such table.
+
+    Example:
+        >>> study_results("attribution").columns.tolist()
+        ['test', 'score', 'damping', 'estimate', 'low', 'high']
+    """
+    return pd.read_csv(folder / f"{name}.csv")
+
+
+def study_table(source: str = "journey", folder: Path = _RESULTS) -> pd.DataFrame:
+    """Return the decision table of the full study of one source.
+
+    Args:
+        source: ``journey`` or ``sample``.
+        folder: of the results.
+
+    Raises:
+        FileNotFoundError: the study was not run on this source.
+    """
+    parts = ("detection", "recommended", "keep")
+    return decision_table(*(study_results(f"{source}/{part}", folder) for part in parts))
 
 
 def _is_suspects(row: object) -> bool:
@@ -99,12 +149,12 @@ def _keeping(row: object) -> dict[str, object]:
         "score": "out-of-fold probability",
         "auroc": np.nan,
         "of_ceiling": np.nan,
-        "action": "as many positives as negatives, labels mixed with the score",
-        "gain": row.over_random,
-        "low": row.low,
-        "high": row.high,
+        "action": "balanced classes, labels mixed with the score; against a random part",
+        "gain": row.over_stopped,
+        "low": row.stopped_low,
+        "high": row.stopped_high,
         "recovered": np.nan,
-        "verdict": _verdict(row.low, row.high),
+        "verdict": _verdict(row.stopped_low, row.stopped_high),
         "cost": _COST["keep"],
         "fails_when": _FAILS["keep"],
     }
@@ -135,8 +185,7 @@ def in_words(table: pd.DataFrame) -> list[str]:
 
 
 def _about(row: object) -> str:
-    cleaning = row.purpose in ("clean the labels", "leave good data alone")
-    return f"{row.noise if cleaning else row.purpose}, {row.model}"
+    return f"{row.noise if row.purpose in _CLEANING else row.purpose}, {row.model}"
 
 
 def _verb(verdict: str) -> str:
@@ -169,3 +218,27 @@ def recommendation(table: pd.DataFrame) -> str:
             f"Drop the suspects of this log: {best.model} gains {numbers} on weeks unseen." + tail
         )
     return f"Nothing here beats leaving the data alone: dropping suspects gives {numbers}." + tail
+
+
+def as_markdown(table: pd.DataFrame) -> str:
+    """Return the decision table as a table of Markdown, a line a row.
+
+    Example:
+        >>> row = dict.fromkeys(_COLUMNS, "") | {
+        ...     "purpose": "clean the labels", "noise": "20% flips", "score": "out-of-fold loss",
+        ...     "auroc": 0.9, "action": "drop suspects", "gain": 0.01, "low": 0.005, "high": 0.015,
+        ...     "verdict": HELPS, "fails_when": "never"}
+        >>> print(as_markdown(pd.DataFrame([row])).splitlines()[-1])
+        | 20% flips | out-of-fold loss, 0.900 | drop suspects | +0.0100 [...] | helps | never |
+    """
+    lines = [
+        "| for | score, AUROC | action | gain in AUC [95% interval] | verdict | fails |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in table.itertuples():
+        about = row.noise if row.purpose in _CLEANING else row.purpose
+        score = row.score if pd.isna(row.auroc) else f"{row.score}, {row.auroc:.3f}"
+        gain = f"{row.gain:+.4f} [{row.low:+.4f}, {row.high:+.4f}]"
+        cells = (about, score, row.action, gain, row.verdict, row.fails_when)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)

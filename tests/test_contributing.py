@@ -41,9 +41,10 @@ def test_every_make_target_that_contributing_names_exists():
 @pytest.mark.parametrize(
     ("name", "file"),
     [
-        ("sample_losses", "helpers/importance.py"),
-        ("SCORES", "helpers/importance.py"),
-        ("_score", "helpers/importance.py"),
+        ("sample_losses", "helpers/importance/errors.py"),
+        ("SCORES", "helpers/importance/table.py"),
+        ("_score", "helpers/importance/table.py"),
+        ("ACTIONS", "helpers/study/plans.py"),
         ("RULES", "helpers/notebooks/rules.py"),
         ("draw_logit", "helpers/interactive.py"),
         ("logit_slider", "helpers/interactive.py"),

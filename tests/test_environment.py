@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -261,6 +262,7 @@ def clone(tmp_path: Path) -> Folder:
 
 
 INSTALL = "-m pip install -c constraints.txt -e .[test]"
+SITE_INSTALL = "-m pip install --quiet -c constraints.txt -e .[test,site]"
 
 
 @needs_make
@@ -377,16 +379,20 @@ def test_make_makes_a_new_environment_when_its_python_is_gone(clone: Folder):
     [
         ("check", "ruff check", 1),
         ("check", "ruff format", 2),
-        ("test", "ruff", 1),
-        ("test", "--doctest-modules", 3),
-        ("test", "--nbval", 4),
-        ("test-all", "--doctest-modules", 3),
-        ("test-all", "--nbval", 4),
+        ("test", "test,site", 1),
+        ("test", "ruff", 2),
+        ("test", "--doctest-modules", 4),
+        ("test", "--nbval", 5),
+        ("test-all", "--doctest-modules", 4),
+        ("test-all", "--nbval", 5),
         ("run", "helpers run", 1),
         ("lab", "jupyterlab", 1),
+        ("site", "test,site", 1),
+        ("site", "site/build.py", 2),
         ("bench", "bench_a", 1),
         ("bench-peers", "venv .venv-peers", 1),
         ("study", "bench/study.py", 1),
+        ("attribution", "bench/attribution.py", 1),
         ("refresh", "helpers.notebooks refresh", 1),
         ("lock", "pip install", 1),
     ],
@@ -405,13 +411,28 @@ def test_no_target_hides_a_failure(target: str, failing: str, calls: int, clone:
 
 
 @needs_make
+def test_make_site_adds_what_it_needs_once_and_again_after_a_new_installation(clone: Folder):
+    clone.python("python3", "3.12")
+    build = "site/build.py"
+    assert clone.make("site").returncode == 0
+    assert clone.calls() == ["venv 3.12", INSTALL, SITE_INSTALL, build]
+    clone.make("site")
+    assert clone.calls() == [build]
+    later = time.time() + 10
+    os.utime(clone.path / "constraints.txt", (later, later))
+    clone.make("site")
+    assert clone.calls() == [INSTALL, SITE_INSTALL, build]
+
+
+@needs_make
 def test_make_test_runs_style_unit_tests_doctests_and_every_notebook(clone: Folder):
     clone.python("python3", "3.12")
     (clone.path / "notebooks").mkdir()
     (clone.path / "notebooks/01_a_b.ipynb").touch()
     assert clone.make("test").returncode == 0
-    nbval = "-m pytest --nbval --nbval-current-env --nbval-cell-timeout 300"
+    nbval = "-m pytest --nbval --nbval-current-env --nbval-cell-timeout 900"
     assert clone.calls()[2:] == [
+        SITE_INSTALL,
         "-m ruff check .",
         "-m ruff format --check .",
         "-m pytest -n 2 --dist loadfile --doctest-modules -m not slow tests helpers",

@@ -14,15 +14,18 @@ from helpers.gradients import naive_norms
 from helpers.importance import (
     SCORES,
     activation_norms,
+    adjusted_margins,
     early_gradient_norms,
     gradient_norms,
     importance_table,
     input_saliency,
     out_of_fold_errors,
+    out_of_fold_probabilities,
     sample_losses,
     weight_importance,
 )
 from helpers.models import LADDER, Fitted, Trainer, model_inputs
+from helpers.noise import chance_wrong, estimated_flip_share
 
 KINDS = tuple(LADDER)
 ROWS = 48
@@ -263,6 +266,24 @@ def test_the_table_has_one_row_a_train_sample_and_every_score(part, table):
     np.testing.assert_allclose(table["gradient_norm"], gradient_norms(fitted, inputs, labels))
     assert np.isfinite(table[list(SCORES)].to_numpy()).all()
     assert table["event_time"].is_monotonic_increasing
+
+
+def test_the_tables_scores_of_unseen_users_come_from_one_set_of_predictions(part, table):
+    samples, fitted = part
+    rows = samples.rows("train")
+    labels = samples.labels(rows)
+    trainer = Trainer(fitted.kind, samples.inputs(rows), samples.sizes)
+    unseen = out_of_fold_probabilities(
+        trainer, labels, samples.column("user_id", rows), folds=3, updates=4, seed=0
+    )
+    np.testing.assert_allclose(table["out_of_fold_error"], np.abs(unseen - labels), rtol=1e-5)
+    np.testing.assert_allclose(
+        table["adjusted_margin"], adjusted_margins(labels, unseen), rtol=1e-4, atol=1e-6
+    )
+    share = estimated_flip_share(labels, unseen)
+    np.testing.assert_allclose(
+        table["chance_wrong"], chance_wrong(labels, unseen, share), rtol=1e-3, atol=1e-6
+    )
 
 
 def test_surprise_times_leverage_is_the_gradient_norm(part, table):

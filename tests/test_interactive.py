@@ -10,7 +10,14 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from helpers import interactive
-from helpers.interactive import draw_logit, draw_norm, logit_slider, norm_slider
+from helpers.interactive import (
+    draw_kept,
+    draw_logit,
+    draw_norm,
+    kept_slider,
+    logit_slider,
+    norm_slider,
+)
 from helpers.notebooks import execute
 from helpers.notebooks.execution import written
 
@@ -44,14 +51,34 @@ def test_the_curve_of_a_norm_joins_places_whose_product_it_is():
     assert ax.get_title(loc="left") == f"{harder:.1%} of the rows pull harder than 3.0"
 
 
-@pytest.mark.parametrize("make", [logit_slider, lambda **o: norm_slider(POINTS, **o)])
+KEPT = pd.DataFrame(
+    {
+        "way": ["random", "balanced"] * 3,
+        "kept_fraction": [1.0, 1.0, 0.1, 0.1, 0.01, 0.01],
+        "auc": [0.85, 0.85, 0.81, 0.84, 0.76, 0.83],
+    }
+)
+
+
+@pytest.mark.parametrize(("share", "nearest", "gap"), [(0.9, 1.0, 0.0), (0.2, 0.1, 0.03)])
+def test_the_line_stands_at_the_nearest_share_and_the_title_names_the_lead(share, nearest, gap):
+    ax = draw_kept(share, KEPT)
+    assert set(ax.lines[-1].get_xdata()) == {nearest}
+    best = "random" if gap == 0 else "balanced"
+    want = f"{nearest:.0%} kept: best is {best}, {gap:+.4f} to a random part"
+    assert ax.get_title(loc="left") == want
+
+
+@pytest.mark.parametrize(
+    "make", [lambda **o: kept_slider(KEPT, **o), logit_slider, lambda **o: norm_slider(POINTS, **o)]
+)
 def test_moving_the_slider_draws_another_picture_and_leaves_no_figure_open(make):
     from matplotlib import pyplot as plt
 
     slider, picture = make(show=True).children
     first = bytes(picture.value)
     assert first.startswith(b"\x89PNG")
-    slider.value = slider.max
+    slider.value = 10**slider.max if slider.max == 0 else slider.max
     assert bytes(picture.value).startswith(b"\x89PNG")
     assert bytes(picture.value) != first
     assert plt.get_fignums() == []

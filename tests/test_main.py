@@ -81,7 +81,7 @@ def test_help_loads_no_slow_module():
 
 def test_run_executes_the_walk_and_says_where_things_are(executed, capsys, tmp_path):
     assert main(["run", "--source", "sample"]) == 0
-    assert [name[:2] for name in executed] == ["01", "03", "04", "05", "06"]
+    assert [name[:2] for name in executed] == ["01", "03", "04", "05", "06", "08"]
     said = capsys.readouterr().out
     (folder,) = (tmp_path / "runs").iterdir()
     assert f"Run folder: runs/{folder.name}" in said

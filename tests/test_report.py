@@ -19,7 +19,7 @@ EVIL = '<script>alert("x")</script>'
 
 def _recorded(number: str, claims=(), **values) -> dict:
     names = {"01": "01_load_data", "03": "03_train_recommender", "04": "04_score_samples"}
-    names |= {"05": "05_act_on_importance", "06": "06_evaluate_models"}
+    names |= {"05": "05_act_on_importance", "06": "06_evaluate_models", "08": "08_judge_the_scores"}
     content = {
         "notebook": names[number],
         "reference": True,
@@ -50,6 +50,18 @@ def _change(metric: str, before: float, after: float, low: float, high: float) -
     about = {"data": "20% noise", "model": "mlp", "action": "drop highest"}
     numbers = {"before": before, "after": after, "difference": after - before}
     return about | {"metric": metric} | numbers | {"low": low, "high": high}
+
+
+def _decision() -> dict:
+    found = {"score": "out-of-fold loss", "auroc": 0.91234, "of_ceiling": None}
+    acted = {"action": "drop suspects", "gain": 0.01, "low": 0.002, "high": 0.0181}
+    words = {"recovered": None, "verdict": "helps", "cost": "10 trainings", "fails_when": "never"}
+    return (
+        {"purpose": "clean the labels", "noise": "20% flips", "model": "mlp"}
+        | found
+        | acted
+        | words
+    )
 
 
 def made_up_results() -> dict:
@@ -91,6 +103,7 @@ def made_up_results() -> dict:
             ],
             verdict=["Dropping the highest tenth helped under noise.", f"Not {EVIL}."],
         ),
+        **_recorded("08", decisions=[_decision()], advice=f"Leave the data alone {EVIL}."),
     }
     run = {
         "source": "journey",
@@ -352,7 +365,7 @@ def test_the_folder_of_a_persons_own_tables_is_not_named(tmp_path):
     assert "Complete Journey" not in text
 
 
-@pytest.mark.parametrize("number", ["01", "03", "04", "05", "06"])
+@pytest.mark.parametrize("number", ["01", "03", "04", "05", "06", "08"])
 def test_a_part_that_was_not_recorded_is_left_out_with_a_sentence(tmp_path, number):
     results = made_up_results()
     name = next(n for n in results["notebooks"] if n.startswith(number))
@@ -362,11 +375,18 @@ def test_a_part_that_was_not_recorded_is_left_out_with_a_sentence(tmp_path, numb
     assert "None" not in text
 
 
+def test_the_decision_table_says_score_gain_and_verdict(tmp_path):
+    text = _text(_page(write_run(tmp_path / "run", made_up_results())))
+    for told in ("20% flips", "0.9123", "+0.0100 [+0.0020, +0.0181]", "helps", "10 trainings"):
+        assert told in text
+    assert "<script>" not in _page(write_run(tmp_path / "again", made_up_results()))
+
+
 def test_a_run_without_any_result_still_has_a_page(tmp_path):
     run = {"source": "sample", "notebooks": ["02_measure_loss"]}
     folder = write_run(tmp_path / "run", {"run": run, "notebooks": {}})
     text = _text(_page(folder))
-    assert text.count("recorded nothing") == 5
+    assert text.count("recorded nothing") == 6
     assert "The notebooks of this run checked no statements." in text
     assert "python -m helpers run --source sample 02_measure_loss" in text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,7 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from wrong_answers import EXERCISES, Exercise, Later, own_model, squares_of_own_model
+from wrong_answers import (
+    EXERCISES,
+    FATES,
+    LEAKS,
+    SCHEMA,
+    Exercise,
+    Later,
+    own_model,
+    squares_of_own_model,
+)
 
 from helpers import checks
 
@@ -241,3 +251,42 @@ def test_norms_are_looked_at_beyond_the_first_fifty_rows():
     many = model, loss, np.tile(x, (20, 1)), np.tile(y, 20)
     assert checks.check_04_4(*many, right).startswith("Correct")
     assert checks.check_04_4(*many, np.append(right[:60], right[:60] + 1)).startswith("Not yet")
+
+
+# --- all answers, where there are few -------------------------------------------------------------
+
+
+def test_of_all_orders_one_is_correct():
+    orders = ["".join(order) for order in itertools.permutations("ABCD")]
+    assert [o for o in orders if checks.check_02_1(o).startswith("Correct")] == ["ADCB"]
+
+
+def test_of_all_sets_of_columns_one_is_correct():
+    names = list(checks.LEAK_CANDIDATES)
+    sets = [set(s) for k in range(1, 7) for s in itertools.combinations(names, k)]
+    assert [s for s in sets if checks.check_01_1(s).startswith("Correct")] == [set(LEAKS)]
+    assert all(checks.check_01_1(s).startswith(("Correct", "Not yet")) for s in sets)
+
+
+def test_of_all_fates_of_a_line_one_is_correct():
+    words = ("kept", "left out", "faulty", "copy")
+    tried = [FATES | {letter: word} for letter in FATES for word in words]
+    assert all(checks.check_07_1(f).startswith("Correct") == (f == FATES) for f in tried)
+
+
+def test_every_line_of_the_schema_but_the_file_is_needed():
+    lines = SCHEMA.strip().splitlines()
+    for line in lines:
+        rest = "\n".join(each for each in lines if each != line)
+        assert checks.check_07_2(rest).startswith("Correct") == ("file:" in line), line
+
+
+@pytest.mark.parametrize("name", OF_FUNCTIONS)
+def test_random_numbers_of_the_right_shape_are_never_correct(name: str):
+    exercise, rng = EXERCISES[name], np.random.default_rng(0)
+
+    def guess(*inputs: Any) -> Any:
+        right = np.asarray(exercise.right[0](*inputs), dtype=float)
+        return rng.normal(right.mean(), rng.choice([0.01, 1, 100]), size=right.shape)
+
+    assert all(exercise.judge(guess).startswith("Not yet") for _ in range(50))

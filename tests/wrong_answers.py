@@ -197,6 +197,19 @@ def fault_share(gone, read):
     return faults / (read - gone["rows"][ruled].sum())
 
 
+# 08: judging
+
+
+def misclick(label, p, rate):
+    slip = rate * (1 - p)
+    return np.where(label == 1, slip / (slip + p), 0.0)
+
+
+SUSPICION = np.random.default_rng(0).random(400)
+MARKED = np.random.default_rng(1).random(400) < SUSPICION**2
+FIRST = np.argsort(-SUSPICION)[:100]
+
+
 EXERCISES: dict[str, Exercise] = {
     "check_00_1": Exercise(
         checks.check_00_1,
@@ -524,5 +537,41 @@ EXERCISES: dict[str, Exercise] = {
             (lambda g, r: str(fault_share(g, r)), "got str"),
         ),
         STUBS,
+    ),
+    "check_08_1": Exercise(
+        checks.check_08_1,
+        ("user", " User "),
+        (
+            ("row", "many"),
+            ("pull", "one row at a time"),
+            ("label", "every click"),
+            ("bot", "answer with one of"),
+        ),
+    ),
+    "check_08_2": Exercise(
+        checks.check_08_2,
+        (misclick,),
+        (
+            (lambda y, p, r: r * (1 - p) / (r * (1 - p) + p), "cannot be a misclick"),
+            (lambda y, p, r: y * r * (1 - p), "before anybody looked"),
+            (lambda y, p, r: y * r / (r + p), "is forgotten"),
+            (lambda y, p, r: y * r * (1 - p) / (r * (1 - p) + (1 - r) * p), "rule for flips"),
+            (lambda y, p, r: y * r * p / (r * p + 1 - p), "swapped"),
+            (lambda y, p, r: y * (1 - p), "the order is right"),
+            (lambda y, p, r: misclick(y, p, r)[:, None], "flatten"),
+        ),
+        STUBS,
+    ),
+    "check_08_3": Exercise(
+        lambda answer: checks.check_08_3(answer, SUSPICION, MARKED),
+        (MARKED[FIRST].mean(), float(MARKED[FIRST].mean())),
+        (
+            (MARKED[np.argsort(SUSPICION)[:100]].mean(), "sort the other way"),
+            (MARKED.mean(), "among all rows"),
+            (MARKED[FIRST].sum(), "divide by 100"),
+            (MARKED[FIRST].sum() / MARKED.sum(), "recall"),
+            (1 - MARKED[FIRST].mean(), "right, not wrong"),
+            ("many", "one number"),
+        ),
     ),
 }

@@ -46,7 +46,7 @@ class AttributionSettings:
     updates: int = 200
     batch_size: int = 64
     checkpoints: int = 5
-    stride: int = 2
+    stride: int = 10
     neighbours: int = 10
     dampings: tuple[float, ...] = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0)
     single_rows: int = 1000

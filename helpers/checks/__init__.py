@@ -6,6 +6,7 @@ that fails says why.
 """
 
 from helpers.checks.data import LEAK_CANDIDATES, check_00_1, check_01_1, check_01_2, check_01_3
+from helpers.checks.judging import check_08_1, check_08_2, check_08_3
 from helpers.checks.losses import PULLS, check_02_1, check_02_2, check_02_3, check_02_4
 from helpers.checks.models import (
     check_03_1,
@@ -52,4 +53,7 @@ __all__ = [
     "check_07_1",
     "check_07_2",
     "check_07_3",
+    "check_08_1",
+    "check_08_2",
+    "check_08_3",
 ]

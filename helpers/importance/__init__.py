@@ -37,15 +37,10 @@ from helpers.importance.inside import (
     weight_importance,
 )
 from helpers.importance.kernel import GradientKernel, PairScores
+from helpers.importance.logistic import Logistic, converged_logistic, logistic_leave_one_out
 from helpers.importance.neighbours import knn_shapley
 from helpers.importance.pull import early_gradient_norms, gradient_norms
-from helpers.importance.retraining import (
-    Logistic,
-    converged_logistic,
-    exact_shapley,
-    leave_one_out,
-    logistic_leave_one_out,
-)
+from helpers.importance.retraining import exact_shapley, leave_one_out
 from helpers.importance.rows import RowGradients
 from helpers.importance.table import SCORES, importance_table
 

@@ -11,21 +11,35 @@ import pandas as pd
 
 from helpers import models
 from helpers.cache import cached, code_of
+from helpers.importance.dynamics import (
+    area_under_margin,
+    follow,
+    forgetting_events,
+    mean_losses,
+)
 from helpers.importance.errors import output_errors, sample_losses
-from helpers.importance.folds import out_of_fold_errors
+from helpers.importance.folds import adjusted_margins, out_of_fold_probabilities
 from helpers.importance.inside import activation_norms, input_saliency
 from helpers.importance.pull import early_gradient_norms, gradient_norms
 from helpers.models import Fitted, Trainer
+from helpers.noise import chance_wrong, estimated_flip_share
 from helpers.samples import Samples
 
 __all__ = ["SCORES", "importance_table"]
+
+_LOOKS = 10  # at a training that is followed
 
 #: The scores of the table, each with the question that it answers.
 SCORES = {
     "loss": "How wrong is the final model about this row?",
     "gradient_norm": "How hard does this row pull at the final parameters?",
     "early_gradient_norm": "How hard did it pull early in training, on average over seeds?",
+    "mean_loss": "How wrong was the model about it during a whole training, on average?",
+    "area_under_margin": "How clearly did the given label win during training? Low is suspect.",
+    "forgetting_events": "How often did the model go from right to wrong about it?",
     "out_of_fold_error": "How wrong is a model that never saw this user's rows?",
+    "adjusted_margin": "By how much does the other class win there, each against its average?",
+    "chance_wrong": "How probable is it that the label is wrong, if labels are turned at random?",
     "leverage": "How much can the parameters move this row's logit?",
     "activation_norm": "How strongly does this row excite the last hidden layer?",
     "input_saliency": "How much would the loss change if this row's features did?",
@@ -49,16 +63,17 @@ def importance_table(
         samples: of any source.
         fitted: a rung of the ladder, trained on the train rows.
         early_updates: when the early gradient norm is taken.
-        early_seeds: how many seeds it is averaged over.
-        folds: parts for the out-of-fold error.
-        fold_updates: updates of each fold's model.
+        early_seeds: how many seeds it and the scores of a whole training are averaged over.
+        folds: parts for the out-of-fold scores.
+        fold_updates: updates of each fold's model, and of the trainings that are followed.
         seed: first seed of the early norms; seed of the folds.
         progress: show bars.
 
     Returns:
         ``sample_id, user_id, item_id, event_time, label, prediction`` and the
         columns of :data:`SCORES`, in time order. ``leverage`` is
-        ``gradient_norm / |p - y|``, NaN where the error is exactly 0.
+        ``gradient_norm / |p - y|``, NaN where the error is exactly 0; ``adjusted_margin`` is NaN
+        where only one label occurs.
     """
     options = {
         "early_updates": early_updates,
@@ -72,7 +87,9 @@ def importance_table(
         "samples": samples.fingerprint,
         "model": fitted.kind.name,
         "weights": hashlib.sha256(weights).hexdigest(),
-        "code": code_of(*models.MADE_BY, "helpers.gradients", "helpers.importance"),
+        "code": code_of(
+            *models.MADE_BY, "helpers.gradients", "helpers.importance", "helpers.noise"
+        ),
         **options,
     }
     return cached(
@@ -104,7 +121,18 @@ def _score(
         updates=options["early_updates"],
         progress=progress,
     )
-    table["out_of_fold_error"] = out_of_fold_errors(
+    seen = follow(
+        trainer,
+        labels,
+        seeds=range(first, first + options["early_seeds"]),
+        updates=options["fold_updates"],
+        looks=min(_LOOKS, options["fold_updates"]),
+        progress=progress,
+    )
+    table["mean_loss"] = mean_losses(seen)
+    table["area_under_margin"] = area_under_margin(seen)
+    table["forgetting_events"] = forgetting_events(seen)
+    unseen = out_of_fold_probabilities(
         trainer,
         labels,
         samples.column("user_id", rows),
@@ -113,6 +141,10 @@ def _score(
         seed=first,
         progress=progress,
     )
+    table["out_of_fold_error"] = np.abs(unseen - labels)
+    both = len(np.unique(labels)) == 2
+    table["adjusted_margin"] = adjusted_margins(labels, unseen) if both else np.nan
+    table["chance_wrong"] = chance_wrong(labels, unseen, estimated_flip_share(labels, unseen))
     error = np.abs(output_errors(fitted, inputs, labels))
     norm = table["gradient_norm"].to_numpy()
     table["leverage"] = np.divide(norm, error, out=np.full(len(norm), np.nan), where=error > 0)

@@ -21,8 +21,9 @@ __all__ = [
     "CODE_LINES_A_MINUTE",
     "EQUATION_MINUTES",
     "EXERCISE_MINUTES",
+    "FASTER",
     "FILE",
-    "KEEP_WITHIN",
+    "SLOWER",
     "WORDS_A_MINUTE",
     "exercise_minutes",
     "reading_minutes",
@@ -37,8 +38,9 @@ WORDS_A_MINUTE = 200  # a usual pace for text that is not a novel
 CODE_LINES_A_MINUTE = 12  # five seconds a line
 EQUATION_MINUTES = 1.0  # one displayed equation
 EXERCISE_MINUTES = 5  # to try one, before its solution is opened
-#: A record is kept until a new measurement leaves this band around it: machines differ.
-KEEP_WITHIN = 1.5
+#: A record is kept until a new measurement is so many times faster or slower: machines differ. A
+#: busy one only makes things slower, so that needs more to be believed.
+FASTER, SLOWER = 1.5, 2.0
 FILE = "times.json"
 
 _EQUATION = re.compile(r"\$\$.*?\$\$", re.DOTALL)
@@ -136,14 +138,14 @@ def recorded_seconds(path: str | Path) -> float | None:
 def record_seconds(notebook: NotebookNode, path: str | Path, seconds: float) -> None:
     """Write the seconds down, unless the record says nearly the same already.
 
-    A record stays while a new measurement is between two thirds of it and one and a half times:
-    else each refresh on each machine would write another number. Of a notebook without a *Time*
-    sentence nothing is kept.
+    A record stays while a new measurement is between two thirds of it and twice as much: else each
+    refresh on each machine would write another number. Of a notebook without a *Time* sentence
+    nothing is kept.
     """
     path = Path(path)
     record = _record(path.parent)
     before = record.get(path.stem)
-    near = before is not None and before / KEEP_WITHIN <= seconds <= before * KEEP_WITHIN
+    near = before is not None and before / FASTER <= seconds <= before * SLOWER
     if _place(notebook) is None or near:
         return
     record[path.stem] = round(seconds, 1)

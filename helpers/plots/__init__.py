@@ -16,7 +16,6 @@ from helpers.plots.judging import (
     plot_detection_matrix,
     plot_foretold,
     plot_gains,
-    plot_keep,
 )
 from helpers.plots.losses import (
     plot_descent,
@@ -54,7 +53,6 @@ __all__ = [
     "plot_foretold",
     "plot_gains",
     "plot_history",
-    "plot_keep",
     "plot_keep_curve",
     "plot_ladder",
     "plot_loss_shapes",

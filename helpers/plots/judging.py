@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from helpers.plots.style import COLORS, new_axes
 
-__all__ = ["plot_detection", "plot_detection_matrix", "plot_foretold", "plot_gains", "plot_keep"]
+__all__ = ["plot_detection", "plot_detection_matrix", "plot_foretold", "plot_gains"]
 
 _PARTS = {
     "auroc": ("all rows", "o", "blue"),
     "among_positives": ("among positives", "^", "orange"),
     "among_negatives": ("among negatives", "v", "green"),
 }
-_HUES = ("blue", "orange", "green", "purple", "red", "sky", "black", "grey", "yellow")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
-_DASHES = ("-", "--", "-.", ":", "-", "--", "-.", ":", "-")
+_HUES = ("blue", "orange", "green", "purple", "red")
+_MARKERS = ("o", "s", "^", "D", "v")
 
 
 def plot_detection(
@@ -115,41 +112,6 @@ def plot_gains(
         )
     ax.set_yticks(range(len(noises)), noises)
     ax.set(title=title, xlabel=xlabel, ylim=(len(noises) - 0.5, -0.5))
-    ax.legend(loc="best", fontsize=8)
-    return ax
-
-
-def plot_keep(
-    table: pd.DataFrame, *, ax: Axes | None = None, title: str = "", ways: Sequence[str] = ()
-) -> Axes:
-    """Draw the AUC against the share of rows kept, from all rows on the left to few.
-
-    Args:
-        table: one row a way and share: ``way, kept_fraction, auc``.
-        ax: axes to draw on; new ones if None.
-        title: what the figure shows.
-        ways: which ones to draw; all if empty.
-
-    Returns:
-        The axes with one line a way, in the order of the rows; the shares on a logarithmic axis.
-    """
-    ax = new_axes(ax, height=4.2)
-    for i, way in enumerate(ways or list(dict.fromkeys(table.way))):
-        part = table[table.way == way]
-        ax.plot(
-            part.kept_fraction,
-            part.auc,
-            linestyle=_DASHES[i],
-            marker=_MARKERS[i],
-            color=COLORS[_HUES[i]],
-            label=way,
-        )
-    shares = sorted(table.kept_fraction.unique(), reverse=True)
-    ax.set_xscale("log")
-    ax.set_xticks(shares, [f"{share:.0%}" for share in shares])
-    ax.minorticks_off()
-    ax.invert_xaxis()
-    ax.set(title=title, xlabel="share of the training rows kept", ylabel="AUC")
     ax.legend(loc="best", fontsize=8)
     return ax
 

@@ -157,9 +157,10 @@ def plot_keep_curve(
         xlabel: what ``kept_fraction`` is a share of.
 
     Returns:
-        The axes, one line an action, in the order of the rows.
+        The axes, one line an action, in the order of the rows; all rows on the left, few on the
+        right, on a logarithmic axis.
     """
-    ax = new_axes(ax)
+    ax = new_axes(ax, height=4.2)
     y = metric or table.columns[table.columns.get_loc("kept_fraction") + 1]
     _draw_curves(ax, table, x="kept_fraction", y=y, by="action", markers=True)
     if {"low", "high"} <= set(table):
@@ -172,6 +173,12 @@ def plot_keep_curve(
                 alpha=0.15,
                 linewidth=0,
             )
+    shares = sorted(table["kept_fraction"].unique(), reverse=True)
+    ax.set_xscale("log")
+    ax.set_xticks(shares, [f"{share:.0%}" for share in shares])
+    ax.minorticks_off()
+    if not ax.xaxis_inverted():
+        ax.invert_xaxis()
     ax.set(title=title, xlabel=xlabel, ylabel=y)
     _legend_if_named(ax)
     return ax

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -134,6 +135,16 @@ class Bench:
             order=order,
             sample_weight=plan.weight,
             denoising=plan.denoising,
+        )
+
+    def fits_on_the_way(self, plan: Plan, seed: int, at: Sequence[int]) -> list[Fitted]:
+        """Train a plan as :meth:`fit_plan` and return the models after so many updates each."""
+        s = self.settings
+        rng = np.random.default_rng([s.seed, seed])
+        order = draw_order(plan, updates=s.updates, batch_size=s.batch_size, rng=rng)
+        labels = self.labels if plan.labels is None else plan.labels.astype(np.float32)
+        return self.trainer.checkpoints(
+            labels, seed=seed, order=order, at=at, sample_weight=plan.weight
         )
 
     def judged_labels(self, role: str) -> np.ndarray:

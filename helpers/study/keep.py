@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from helpers.intervals import NoInterval, paired_difference
 from helpers.study.bench import Bench
 from helpers.study.recommend import MADE_BY_STUDY
 
-__all__ = ["FRACTIONS", "WAYS", "Keeper", "keep_curve"]
+__all__ = ["FRACTIONS", "RIVALS", "WAYS", "Keeper", "keep_curve"]
 
 #: Kept shares of the curve.
 FRACTIONS = (1.0, 0.5, 0.3, 0.1, 0.03, 0.01)
@@ -28,6 +28,7 @@ FRACTIONS = (1.0, 0.5, 0.3, 0.1, 0.03, 0.01)
 #: How the kept rows are picked, and what is done with them.
 WAYS = {
     "random": "drawn evenly: the rival",
+    "random, stopped early": "the same, after as many updates as were best on valid",
     "hardest": "highest out-of-fold loss",
     "easiest": "lowest out-of-fold loss",
     "middle": "neither",
@@ -37,6 +38,11 @@ WAYS = {
     "random, taught": "drawn evenly; labels mixed with out-of-fold predictions",
     "balanced, taught": "as many positives as negatives; labels mixed likewise",
 }
+
+
+#: What every way is compared with.
+RIVALS = ("random", "random, stopped early")
+_MOMENTS = (0.125, 0.25, 0.5, 1.0)  # of the updates, where a training may stop early
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ class Keeper:
         """
         labels, p, n = self.labels, self.probability, len(self.labels)
         loss, even = importance.out_of_fold_losses(labels, p), np.ones(n)
-        picked = way.removesuffix(", taught")
+        picked = way.removesuffix(", taught").removesuffix(", stopped early")
         if picked in ("hardest", "easiest", "middle"):
             which = {"hardest": "highest", "easiest": "lowest"}.get(picked, picked)
             plan = actions.keep(loss, share, which=which)
@@ -127,7 +133,7 @@ def keep_curve(
     Args:
         bench: rows, model and settings.
         role: judged on: ``valid`` to choose by, ``test`` to confirm.
-        ways: keys of :data:`WAYS`; ``random`` is always among them.
+        ways: keys of :data:`WAYS`; both random ones are always among them.
         fractions: kept shares.
         folder: keeps finished logits; a stopped curve goes on. None keeps the finished table
             only, in the cache.
@@ -135,11 +141,13 @@ def keep_curve(
 
     Returns:
         One row a way and share: ``model, way, kept_fraction, rows, auc``; ``over_random, low,
-        high``, the AUC minus that of a random part of the same size, and ``over_all, all_low,
-        all_high``, minus that of training on all rows; 95% intervals over seeds and users, NaN
-        where users are too few.
+        high``, the AUC minus that of a random part of the same size; ``over_stopped, stopped_low,
+        stopped_high``, minus that of such a part whose training stops at the best moment (which
+        equal updates deny to it: a small part is over-fitted); ``over_all, all_low, all_high``,
+        minus that of training on all rows. 95% intervals over seeds and users, NaN where users are
+        too few.
     """
-    ways = ("random", *(way for way in ways if way != "random"))
+    ways = (*RIVALS, *(way for way in ways if way not in RIVALS))
     fractions = tuple(fractions)
     if folder is not None:
         return _curve(bench, role, ways, fractions, folder, progress)
@@ -173,17 +181,19 @@ def _curve(
 ) -> pd.DataFrame:
     keeper, rows = Keeper.of(bench), bench.samples.rows(role)
     about = (bench.judged_labels(role), bench.samples.column("user_id", rows))
-    found, cells = [], [(share, way) for share in fractions for way in ways]
+    found, rivals, cells = [], {}, [(share, way) for share in fractions for way in ways]
     everything = _logits(bench, keeper, "random", 1.0, role, folder)
     for share, way in tqdm(cells, desc="keep", leave=False, disable=not progress):
         if share == 1.0 and way in ("hardest", "easiest", "middle", "hardest by class"):
             continue  # all rows, whichever come first
         logits = _logits(bench, keeper, way, share, role, folder)
-        if way == "random":
-            random = logits
+        rivals = rivals | {way: logits} if way in RIVALS else rivals
         row = {"model": bench.kind, "way": way, "kept_fraction": share}
         row |= {"rows": round(share * len(bench.labels)), "auc": _mean_auc(about[0], logits)}
-        row |= _difference(bench, about, random, logits, ("over_random", "low", "high"))
+        against = [("over_random", "low", "high"), ("over_stopped", "stopped_low", "stopped_high")]
+        for rival, names in zip(RIVALS, against, strict=True):
+            if rival in rivals:
+                row |= _difference(bench, about, rivals[rival], logits, names)
         row |= _difference(bench, about, everything, logits, ("over_all", "all_low", "all_high"))
         found.append(row)
     return pd.DataFrame(found)
@@ -197,12 +207,15 @@ def _logits(
     path = None if folder is None else folder / f"{name.replace(',', '').replace('%', '')}.npy"
     if path is not None and path.exists():
         return np.load(path)
-    inputs, made = bench.samples.inputs(bench.samples.rows(role)), []
+    plans = [keeper.plan(way, share, seed=seed) for seed in range(bench.settings.seeds)]
     with threadpool_limits(1):
-        for seed in range(bench.settings.seeds):
-            plan = keeper.plan(way, share, seed=seed)
-            made.append(bench.fit_plan(plan, seed).logits(inputs))
-    logits = np.array(made)
+        if way.endswith("stopped early"):
+            logits = _stopped_early(bench, plans, role)
+        else:
+            inputs = bench.samples.inputs(bench.samples.rows(role))
+            logits = np.array(
+                [bench.fit_plan(p, seed).logits(inputs) for seed, p in enumerate(plans)]
+            )
     if path is not None:
         temporary = path.with_suffix(".part.npy")
         np.save(temporary, logits)
@@ -210,7 +223,22 @@ def _logits(
     return logits
 
 
-def _mean_auc(labels: np.ndarray, logits: np.ndarray) -> float:
+def _stopped_early(bench: Bench, plans: Sequence[Plan], role: str) -> np.ndarray:
+    """Return the logits after the number of updates whose mean AUC on valid is best."""
+    at = sorted({max(1, round(part * bench.settings.updates)) for part in _MOMENTS})
+    fits = [bench.fits_on_the_way(plan, seed, at) for seed, plan in enumerate(plans)]
+    inputs = bench.samples.inputs(bench.samples.rows("valid"))
+    labels = bench.judged_labels("valid")
+    on_valid = [[fitted.logits(inputs) for fitted in way] for way in fits]
+    reached = [_mean_auc(labels, [of_seed[i] for of_seed in on_valid]) for i in range(len(at))]
+    best = int(np.argmax(reached))
+    if role == "valid":
+        return np.array([of_seed[best] for of_seed in on_valid])
+    inputs = bench.samples.inputs(bench.samples.rows(role))
+    return np.array([of_seed[best].logits(inputs) for of_seed in fits])
+
+
+def _mean_auc(labels: np.ndarray, logits: Sequence[np.ndarray]) -> float:
     return float(np.mean([roc_auc(labels, z) for z in logits]))
 
 

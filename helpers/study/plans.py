@@ -11,7 +11,7 @@ from helpers.actions import Plan
 from helpers.denoising import Denoising
 from helpers.judging import World
 from helpers.models import Trainer
-from helpers.noise import chance_wrong, estimated_flip_share
+from helpers.noise import chance_misclicked, chance_wrong, estimated_flip_share
 
 __all__ = ["ACTIONS", "ORACLE", "REFERENCES", "make_plans", "oracle_rows", "suspects"]
 
@@ -33,7 +33,7 @@ ACTIONS = {
     "relabel softly": "labels become their chance of a genuine 1",
     "truncated loss": "T-CE: a batch's worst positives count for nothing",
     "reweighted loss": "R-CE: weight p of the given label, to the power 0.5",
-    "drop suspects": "rows that other users' models find impossible, as many as seem wrong",
+    "drop suspects": "labels more likely wrong than right go, rows and all",
     "drop highest gradient norm": "the tenth that pulls hardest",
     "drop highest loss": "the tenth that fits worst",
     "drop highest loss by class": "the same, within each class",
@@ -55,7 +55,7 @@ def make_plans(
     drop_share: float,
     seed: int,
     folds: int = 5,
-    repeats: int = 2,
+    repeats: int = 3,
 ) -> dict[str, Plan]:
     """Return the plan of each action, from scores of the trainer's own rung.
 
@@ -114,12 +114,13 @@ def oracle_rows(world: World) -> npt.NDArray[np.bool_]:
 def suspects(world: World, probability: npt.ArrayLike, *, fallback: float) -> npt.NDArray[np.bool_]:
     """Return which rows to drop, by the recommended score of the world's kind of noise.
 
-    How many is estimated from the rows that the models are surest about
-    (:func:`helpers.noise.estimated_flip_share`), and never read off the truth. Without planted
-    noise the rows are treated as for ``flip``.
+    How many labels are wrong is estimated from the rows that the models are surest about
+    (:func:`helpers.noise.estimated_flip_share`), and never read off the truth; a row goes if its
+    label is then more likely wrong than right. Without planted noise the rows are treated as for
+    ``flip``.
 
-    - ``flip``: the estimated share of all rows, highest out-of-fold loss first;
-    - ``misclick``, ``popular misclick``: positives only, as many as the share of negatives;
+    - ``flip``: all rows whose label is more likely wrong than right;
+    - ``misclick``, ``popular misclick``: the same among the positives, negatives being right;
     - ``lost positive``: nothing tells how many; ``fallback`` of the negatives;
     - ``bot``: all rows of users whose mean loss lies far out;
     - ``duplicate``: every copy but the first.
@@ -129,20 +130,18 @@ def suspects(world: World, probability: npt.ArrayLike, *, fallback: float) -> np
         probability: of label 1, out of fold, shape ``(n,)``.
         fallback: share of the negatives to drop where nothing tells.
     """
-    kind = world.noise.kind if world.noise else "flip"
-    labels, n = world.labels, len(world.labels)
-    loss = importance.out_of_fold_losses(labels, probability)
-    share = estimated_flip_share(labels, probability)
+    kind, labels = world.noise.kind if world.noise else "flip", world.labels
     if kind == "duplicate":
         keys = ["user_id", "item_id", "event_time"]
         return world.samples.table.iloc[world.rows].duplicated(keys).to_numpy()
+    loss = importance.out_of_fold_losses(labels, probability)
     if kind == "bot":
         return _far_out_users(world.users, loss)
-    if kind == "flip":
-        return _highest(loss, np.ones(n, bool), share * n)
     if kind == "lost positive":
         return _highest(loss, labels == 0, fallback * (labels == 0).sum())
-    return _highest(loss, labels == 1, share * (labels == 0).sum() / (1 - share))
+    share = estimated_flip_share(labels, probability)
+    chance = chance_wrong if kind == "flip" else chance_misclicked
+    return chance(labels, probability, share) > 0.5
 
 
 def _highest(loss: np.ndarray, among: np.ndarray, count: float) -> npt.NDArray[np.bool_]:

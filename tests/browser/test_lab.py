@@ -1,0 +1,145 @@
+"""JupyterLab in a real browser: `make lab` opens at the start, and a notebook runs to its end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from helpers.schema import REPO
+
+pytestmark = pytest.mark.browser
+
+NOTEBOOK = "02_measure_loss.ipynb"
+PATIENCE_S = 240
+
+
+def lab_command(*arguments: str) -> list[str]:
+    """Return the command of `make lab`, with this Python."""
+    make = ["make", "--no-print-directory", "--dry-run", "lab", f"ARGS={' '.join(arguments)}"]
+    done = subprocess.run(make, cwd=REPO, capture_output=True, text=True, check=True)
+    program, *rest = done.stdout.strip().splitlines()[-1].split()
+    assert program == ".venv/bin/python"
+    return [sys.executable, *rest]
+
+
+def within(seconds: float, done, what: str):
+    """Ask until ``done()`` gives something true, and return that."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := done():
+            return found
+        time.sleep(0.3)
+    raise AssertionError(f"{what} did not happen within {seconds:g} seconds")
+
+
+@pytest.fixture(scope="module")
+def workbook(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the notebooks, whose outputs are taken away: what shows, was run."""
+    folder = tmp_path_factory.mktemp("lab")
+    shutil.copytree(REPO / "notebooks", folder / "notebooks")
+    path = folder / "notebooks" / NOTEBOOK
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    nbformat.write(notebook, path)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def opened(browser: Browser, workbook: Path) -> Iterator[str]:
+    """Start `make lab` in that folder; the address that it hands to the reader's browser."""
+    seen = workbook / "address"
+    recorder = workbook / "browser"
+    recorder.write_text(f'#!/bin/sh\nprintf %s "$1" > "{seen}.part"\nmv "{seen}.part" "{seen}"\n')
+    recorder.chmod(0o755)
+    jupyter = {
+        f"JUPYTER_{name}_DIR": str(workbook / name) for name in ("CONFIG", "DATA", "RUNTIME")
+    } | {f"JUPYTERLAB_{n}_DIR": str(workbook / n) for n in ("SETTINGS", "WORKSPACES")}
+    paths = os.pathsep.join([str(REPO), os.environ.get("PYTHONPATH", "")])
+    with (log := workbook / "log").open("w") as told:
+        server = subprocess.Popen(
+            lab_command("--allow-root", "--port-retries=100"),
+            cwd=workbook,
+            env={**os.environ, **jupyter, "PYTHONPATH": paths, "BROWSER": f"{recorder} %s"},
+            stdout=told,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        within(60, lambda: seen.exists() or server.poll() is not None, "JupyterLab's start")
+        assert seen.exists(), log.read_text()
+        yield seen.read_text()
+    finally:
+        if server.poll() is None:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait(20)
+
+
+@pytest.fixture
+def lab(browser: Browser, opened: str) -> Iterator[Page]:
+    """Follow the address in a fresh tab."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(opened)
+    expect(page.locator("#jp-top-panel")).to_be_visible(timeout=60_000)
+    yield page
+    context.close()
+
+
+def code_cells(path: Path) -> list[nbformat.NotebookNode]:
+    """Return the code cells of a notebook on the disk; none while it is being written."""
+    try:
+        cells = nbformat.read(path, as_version=4).cells
+    except nbformat.reader.NotJSONError:
+        return []
+    return [cell for cell in cells if cell.cell_type == "code"]
+
+
+def test_make_lab_opens_at_the_start(lab: Page, screenshots: Path):
+    tab = lab.locator(".jp-mod-current[role=tab] .lm-TabBar-tabLabel")
+    expect(tab.first).to_have_text("00_start_here.ipynb")
+    expect(lab.get_by_role("heading", name="00 · Start here").first).to_be_visible()
+    lab.screenshot(path=screenshots / "lab-start.png")
+
+
+def test_run_all_brings_a_notebook_to_its_end_with_figures_and_without_errors(
+    lab: Page, workbook: Path, screenshots: Path
+):
+    lab.get_by_role("listitem", name=NOTEBOOK).dblclick()
+    expect(lab.get_by_role("heading", name="02 · Measure the loss").first).to_be_visible()
+    panel = lab.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
+    assert panel.locator(".jp-OutputArea-output img").count() == 0
+    expect(panel.locator(".jp-Notebook-ExecutionIndicator")).to_have_attribute(
+        "data-status", "idle"
+    )
+    lab.get_by_role("menuitem", name="Run", exact=True).click()
+    lab.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+
+    def finished() -> list[nbformat.NotebookNode] | None:
+        lab.keyboard.press("Control+s")
+        lab.wait_for_timeout(1500)
+        cells = code_cells(workbook / "notebooks" / NOTEBOOK)
+        return cells if cells and all(cell.execution_count for cell in cells) else None
+
+    cells = within(PATIENCE_S, finished, "the end of the notebook")
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
+    figure = panel.locator(".jp-OutputArea-output img").first
+    figure.scroll_into_view_if_needed()
+    expect(figure).to_be_visible()
+    assert figure.evaluate("img => img.naturalWidth") > 300
+    expect(panel.locator(".jp-OutputArea-output[data-mime-type*='error']")).to_have_count(0)
+    lab.screenshot(path=screenshots / "lab-run-all.png")
