@@ -186,14 +186,14 @@ def _curve(
     for share, way in tqdm(cells, desc="keep", leave=False, disable=not progress):
         if share == 1.0 and way in ("hardest", "easiest", "middle", "hardest by class"):
             continue  # all rows, whichever come first
-        logits = _logits(bench, keeper, way, share, role, folder)
-        rivals = rivals | {way: logits} if way in RIVALS else rivals
+        if way == RIVALS[0]:  # of this share, before anything is compared with them
+            rivals = {each: _logits(bench, keeper, each, share, role, folder) for each in RIVALS}
+        logits = rivals[way] if way in RIVALS else _logits(bench, keeper, way, share, role, folder)
         row = {"model": bench.kind, "way": way, "kept_fraction": share}
         row |= {"rows": round(share * len(bench.labels)), "auc": _mean_auc(about[0], logits)}
         against = [("over_random", "low", "high"), ("over_stopped", "stopped_low", "stopped_high")]
         for rival, names in zip(RIVALS, against, strict=True):
-            if rival in rivals:
-                row |= _difference(bench, about, rivals[rival], logits, names)
+            row |= _difference(bench, about, rivals[rival], logits, names)
         row |= _difference(bench, about, everything, logits, ("over_all", "all_low", "all_high"))
         found.append(row)
     return pd.DataFrame(found)
