@@ -15,6 +15,7 @@ from helpers.intervals import paired_difference
 from helpers.models import Trainer
 from helpers.noise import Noise
 from helpers.study import WAYS, Bench, Keeper, Settings, keep_curve
+from helpers.study.keep import RIVALS
 
 SMALL = Settings(rows=600, updates=10, batch_size=64, seeds=2, repeats=10)
 FIXED = ("hardest", "easiest", "middle", "hardest by class")
@@ -111,7 +112,7 @@ def test_only_what_is_drawn_depends_on_the_seed(keeper, way):
 
 
 def test_unknown_ways_and_shares_are_refused(keeper):
-    with pytest.raises(ValueError, match="way must be one of random, hardest, .* got 'best'"):
+    with pytest.raises(ValueError, match="way must be one of random, .*hardest, .* got 'best'"):
         keeper.plan("best", 0.1, seed=0)
     with pytest.raises(ValueError, match=r"share must lie in \(0, 1\]; got 0"):
         keeper.plan("random", 0, seed=0)
@@ -151,6 +152,26 @@ def test_random_parts_are_what_the_others_are_compared_with(curve):
         assert row.over_all == pytest.approx(row.auc - random.loc[1.0, "auc"], abs=1e-12)
 
 
+def test_the_other_rival_stops_its_training_where_that_was_best(bench, curve):
+    samples, keeper = bench.samples, Keeper.of(bench)
+    labels, inputs = bench.judged_labels("valid"), samples.inputs(samples.rows("valid"))
+    for share, part in curve.groupby("kept_fraction"):
+        auc = part.set_index("way")["auc"]
+        reached = []
+        for updates in (1, 2, 5, 10):  # an eighth, a quarter, half and all of ten
+            short = dataclasses.replace(bench, settings=dataclasses.replace(SMALL, updates=updates))
+            plans = [keeper.plan("random", share, seed=seed) for seed in range(2)]
+            fits = [short.fit_plan(plan, seed) for seed, plan in enumerate(plans)]
+            reached.append(np.mean([roc_auc(labels, fitted.logits(inputs)) for fitted in fits]))
+        assert reached[-1] == pytest.approx(auc["random"], abs=1e-6)
+        assert auc["random, stopped early"] >= auc["random"]
+        # Which rows a pass sees depends on its length only where there are several passes.
+        if share == 1.0:
+            assert auc["random, stopped early"] == pytest.approx(max(reached), abs=1e-6)
+        gain = part["auc"] - auc["random, stopped early"]
+        np.testing.assert_allclose(part["over_stopped"], gain, atol=1e-12)
+
+
 @pytest.mark.parametrize("way", ["hardest", "balanced", "random, taught"])
 def test_a_point_of_the_curve_is_its_plan_trained_from_every_seed(bench, curve, way):
     samples, keeper = bench.samples, Keeper.of(bench)
@@ -181,11 +202,13 @@ def test_a_stopped_curve_goes_on_from_what_is_kept(bench, curve, tmp_path, monke
     monkeypatch.setattr(Bench, "fit_plan", stop_later)
     with pytest.raises(KeyboardInterrupt):
         keep_curve(bench, fractions=FRACTIONS, folder=tmp_path)
-    assert len(list(tmp_path.iterdir())) == 4  # nine fits are four whole points of two seeds
+    # Nine fits are four whole points of two seeds; the fifth stopped early and was not counted.
+    assert len(list(tmp_path.iterdir())) == 5
     monkeypatch.setattr(Bench, "fit_plan", lambda *a: fits.append("more") or fit(*a))
     fits.clear()
     found = keep_curve(bench, fractions=FRACTIONS, folder=tmp_path)
-    assert len(fits) == (len(curve) - 4) * 2  # all rows at random count once
+    early = (curve["way"] == "random, stopped early").sum()
+    assert len(fits) == (len(curve) - early - 4) * 2
     pd.testing.assert_frame_equal(found, curve)
     fits.clear()
     pd.testing.assert_frame_equal(keep_curve(bench, fractions=FRACTIONS, folder=tmp_path), curve)
@@ -196,7 +219,7 @@ def test_a_curve_comes_from_the_cache_the_second_time(bench, tmp_path, monkeypat
     monkeypatch.setenv("WORKBOOK_CACHE", str(tmp_path))
     options = {"fractions": (0.5,), "ways": ("hardest",)}
     first = keep_curve(bench, **options)
-    assert first["way"].tolist() == ["random", "hardest"]
+    assert first["way"].tolist() == [*RIVALS, "hardest"]
     monkeypatch.setattr(Trainer, "fit", None)  # training again would fail
     pd.testing.assert_frame_equal(keep_curve(bench, **options), first)
     with pytest.raises(TypeError, match="not callable"):
@@ -211,5 +234,5 @@ def test_a_curve_on_valid_is_blind_to_test(bench, curve, tmp_path):
     other = dataclasses.replace(samples, table=table, dense=dense)
     moved = Bench.make(other, "linear", SMALL, noise=Noise("flip", 0.2), trainer=bench.trainer)
     found = keep_curve(moved, fractions=(0.1,), ways=("hardest",), folder=tmp_path)
-    want = curve[(curve["kept_fraction"] == 0.1) & curve["way"].isin(["random", "hardest"])]
+    want = curve[(curve["kept_fraction"] == 0.1) & curve["way"].isin([*RIVALS, "hardest"])]
     pd.testing.assert_frame_equal(found, want.reset_index(drop=True))

@@ -12,6 +12,7 @@ from helpers.noise import (
     KINDS,
     Noise,
     ceiling,
+    chance_misclicked,
     chance_wrong,
     estimated_flip_share,
     plant,
@@ -282,6 +283,21 @@ def test_the_chance_is_the_ceiling_once_the_noise_is_taken_out():
     np.testing.assert_allclose(found, want, rtol=1e-9)
 
 
+@pytest.mark.parametrize("rate", [0.05, 0.3])
+def test_among_positives_with_one_chance_that_share_is_a_misclick(rate):
+    p, who = np.tile(np.linspace(0.0, 0.95, 20), 2000), np.arange(40_000)
+    rng = np.random.default_rng(6)
+    noise = Noise("misclick", rate)
+    seen = plant(noise, rng.random(40_000) < p, who, who, rng=rng)
+    chance = chance_misclicked(seen.labels, p + rate * (1 - p), rate)
+    np.testing.assert_allclose(chance, ceiling(noise, seen, p, who, who), rtol=1e-6, atol=1e-9)
+    for value in np.unique(chance.round(9)):
+        at = chance.round(9) == value
+        spread = np.sqrt(max(value * (1 - value), 1e-9) / at.sum())
+        assert abs(seen.wrong[at].mean() - value) < 4 * spread + 1e-9
+    assert not chance[seen.labels == 0].any()
+
+
 def test_where_nothing_is_turned_no_label_is_suspect():
     np.testing.assert_array_equal(chance_wrong([0, 1, 1], [0.9, 0.0, 1.0], 0.0), np.zeros(3))
 
@@ -309,6 +325,7 @@ def test_without_sure_negatives_the_share_is_a_ceiling():
     [
         (lambda: chance_wrong([1], [0.5], 0.5), r"flip_share must lie in \[0, 0.5\); got 0.5"),
         (lambda: chance_wrong([1], [0.5], -0.1), "got -0.1"),
+        (lambda: chance_misclicked([1], [0.5], 1.0), r"rate must lie in \[0, 1\); got 1.0"),
         (lambda: estimated_flip_share([1, 0], [0.5]), r"must agree; got \(2,\) and \(1,\)"),
         (lambda: estimated_flip_share([[1]], [[0.5]]), r"got \(1, 1\)"),
         (lambda: estimated_flip_share([1], [0.5], surest=0), r"surest must lie in \(0, 1\]; got 0"),
