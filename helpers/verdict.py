@@ -41,7 +41,7 @@ _COST = {
 _FAILS = {
     "flip": "too much is dropped where no row is a sure negative",
     "misclick": "hard genuine positives look the same and go as well",
-    "popular misclick": "sure negatives are unpopular products, which it spares: too few seem wrong",
+    "popular misclick": "it spares unpopular products, the sure negatives: too few seem wrong",
     "lost positive": "how many are lost cannot be seen; a tenth of the negatives is a guess",
     "bot": "bots that say yes as rarely as people do",
     "duplicate": "copies with another time stamp",
