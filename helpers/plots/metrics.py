@@ -15,10 +15,10 @@ __all__ = [
     "plot_roc",
 ]
 
-_HUES = ["blue", "red", "green", "purple", "orange", "sky", "black"]
+_HUES = ["blue", "red", "green", "purple", "orange", "sky", "black", "grey"]
 #: Dashes and markers differ as well as colours, so that a grey print can be read.
-_DASHES = ["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (8, 2))]
-_MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
+_DASHES = ["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (8, 2)), "-"]
+_MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
 _GUIDE = {"color": COLORS["grey"], "linewidth": 1.3, "linestyle": ":"}
 
 
@@ -179,7 +179,7 @@ def plot_keep_curve(
     ax.minorticks_off()
     if not ax.xaxis_inverted():
         ax.invert_xaxis()
-    ax.set(title=title, xlabel=xlabel, ylabel=y)
+    ax.set(title=title, xlabel=xlabel, ylabel=y.upper() if y == "auc" else y)
     _legend_if_named(ax)
     return ax
 
