@@ -64,6 +64,7 @@ WITH_GOALS = {("flip", 0.2), ("misclick", 0.1)}
 MOST_DETECTED = 35_000
 IN_RUN = 100  # first updates that in-run Shapley follows
 TAUGHT = ("random, taught", "balanced, taught")
+KINDS = ("logistic", "mlp")
 PARTS = ("detect", "act", "recommend", "keep")
 
 
@@ -81,7 +82,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=512, help="rows of each step (512)")
     parser.add_argument("--repeats", type=int, default=1000, help="draws of each interval (1000)")
     parser.add_argument("--seed", type=int, default=0, help="of the rows, noise and scores (0)")
-    parser.add_argument("--kinds", nargs="+", choices=LADDER, default=["logistic", "mlp"])
+    parser.add_argument("--kinds", nargs="+", choices=LADDER, default=list(KINDS))
     parser.add_argument("--kept", type=Path, default=REPO / "runs" / "study")
     parser.add_argument("--out", type=Path, default=REPO / "bench" / "results")
     options = parser.parse_args(arguments)
@@ -232,6 +233,8 @@ def command(options: argparse.Namespace, part: str) -> str:
     for name, usual in (("seeds", 5), ("worlds", 5), ("batch_size", 512), ("seed", 0)):
         if getattr(options, name) != usual:
             given[f"--{name.replace('_', '-')}"] = getattr(options, name)
+    if part != "keep" and options.kinds != list(KINDS):
+        given["--kinds"] = " ".join(options.kinds)
     text = " ".join(f"{name} {value}" for name, value in given.items())
     return f'make study ARGS="{text}"'
 
