@@ -24,6 +24,11 @@ SMALL = {
     "rows": "3000",
     "updates": "30",
     "seeds": "2",
+    "score_rows": "1500",
+    "score_updates": "30",
+    "worlds": "1",
+    "act_rows": "3000",
+    "act_updates": "30",
 }
 
 
