@@ -21,13 +21,14 @@ from helpers.schema import DATA, REPO, DataError
 from helpers.settings import convert, fill_parameters, read_parameter_file, select_notebooks
 
 FIRST, SECOND, THIRD = "01_load_data", "03_train_recommender", "04_score_samples"
+WALK = [FIRST, SECOND, THIRD, "05_act", "06_evaluate", "08_judge"]
 
 
 @pytest.fixture
 def notebooks(tmp_path, monkeypatch) -> Path:
-    """Five empty notebooks of the walk and two more, in a folder of the test's own."""
+    """Six empty notebooks of the walk and two more, in a folder of the test's own."""
     folder = tmp_path / "notebooks"
-    for name in (FIRST, SECOND, THIRD, "05_act", "06_evaluate", "00_start_here", "02_measure_loss"):
+    for name in (*WALK, "00_start_here", "02_measure_loss"):
         write_notebook(folder, name)
     (folder / "notes.ipynb").write_text("{}")
     monkeypatch.setattr(settings, "NOTEBOOKS", folder)
@@ -42,11 +43,11 @@ def _results(run) -> dict:
 # Which notebooks, and with which parameters ------------------------------------------------
 
 
-def test_the_walk_is_five_notebooks_and_all_is_every_numbered_one(notebooks):
-    assert select_notebooks() == [FIRST, SECOND, THIRD, "05_act", "06_evaluate"]
+def test_the_walk_is_six_notebooks_and_all_is_every_numbered_one(notebooks):
+    assert select_notebooks() == WALK
     everything = select_notebooks(everything=True)
     assert everything[0] == "00_start_here"
-    assert len(everything) == 7
+    assert len(everything) == 8
 
 
 @pytest.mark.parametrize("name", ["04", THIRD, f"{THIRD}.ipynb", f"notebooks/{THIRD}.ipynb"])
