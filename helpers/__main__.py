@@ -274,7 +274,7 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         commands,
         "run",
         "execute notebooks on data, into a folder with a report",
-        "Execute the notebooks 01, 03, 04, 05 and 06, or those named, in order. "
+        "Execute the notebooks 01, 03, 04, 05, 06 and 08, or those named, in order. "
         "Results, executed notebooks and report.html go to runs/<time>-<source>/. The tables of "
         "a MySQL server are copied into that folder first.",
         f"{_EXAMPLES}\n{_CODES}",
