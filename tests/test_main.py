@@ -16,7 +16,8 @@ from helpers.schema import DATA, REPO
 @pytest.fixture(autouse=True)
 def notebooks(tmp_path, monkeypatch):
     folder = tmp_path / "notebooks"
-    for name in ("01_load_data", "03_train", "04_score_samples", "05_act", "06_evaluate", "08_judge"):
+    walk = ("01_load_data", "03_train", "04_score_samples", "05_act", "06_evaluate", "08_judge")
+    for name in walk:
         write_notebook(folder, name, "print(seed)")
     monkeypatch.setattr(settings, "NOTEBOOKS", folder)
     monkeypatch.setattr(runs.state, "RUNS", tmp_path / "runs")
