@@ -63,6 +63,10 @@ def parts() -> list[tuple[str, str, list[Notebook]]]:
     return found
 
 
+#: The command line has options of their own for these.
+_SET_BY_OPTIONS = ("source", "path", "schema", "run_dir")
+
+
 def stage_notebooks(source: Path) -> None:
     """Write every notebook, changed for the site, to ``source/notebooks``."""
     folder = source / "notebooks"
@@ -104,8 +108,9 @@ def _page_cell(cell: dict[str, Any], source: Path) -> dict[str, Any]:
 def _run_box(notebook: Notebook) -> dict[str, Any]:
     """Return a text cell that says how to run the page, with an example of a parameter."""
     name = notebook.path.name
-    first = next(iter(parameters(notebook.path).values()))
-    value = first.default if first.default != "journey" else "sample"
+    declared = parameters(notebook.path)
+    own = [each for each in declared.values() if each.name not in _SET_BY_OPTIONS]
+    source = " --source sample" if "source" in declared else ""
     text = f"""\
 :::{{admonition}} Run this page
 :class: run-it
@@ -115,7 +120,7 @@ def _run_box(notebook: Notebook) -> dict[str, Any]:
 opening it:
 
 ```sh
-.venv/bin/python -m helpers run {notebook.number} -p {first.name} {value}
+.venv/bin/python -m helpers run {notebook.number}{source} -p {own[0].name} {own[0].default}
 ```
 :::
 """

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from helpers.schema import REPO
+from helpers.settings import fill_parameters
 
 sys.path[:0] = [str(REPO / "site"), str(REPO / "site" / "_ext")]
 stage_links, stage_notebooks, stage_pages = (
@@ -75,7 +76,12 @@ def test_only_the_box_is_added_and_every_output_is_kept(tmp_path: Path):
     for name, cells in staged(tmp_path).items():
         stored = json.loads((REPO / "notebooks" / name).read_text(encoding="utf-8"))["cells"]
         box = cells.pop(1)
-        assert f"-m helpers run {name[:2]} -p " in box["source"]
+        number, option, value = re.search(
+            r"-m helpers run (\d\d)(?: --source sample)? -p (\w+) (\S+)\n", box["source"]
+        ).groups()
+        stem = name.removesuffix(".ipynb")
+        assert number == name[:2]
+        assert option in fill_parameters([stem], {option: value}, {})[stem]  # the command takes it
         assert [c.get("outputs") for c in cells] == [c.get("outputs") for c in stored]
         code = [("".join(c["source"])) for c in cells if c["cell_type"] == "code"]
         assert code == ["".join(c["source"]) for c in stored if c["cell_type"] == "code"]
