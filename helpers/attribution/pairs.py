@@ -81,7 +81,7 @@ def pair_scores(case: Case, *, progress: bool = False) -> Scores:
 def _train(case: Case, seed: int) -> tuple[np.ndarray, list[Fitted]]:
     """Return the order and the models before every ``stride`` updates, and at the end."""
     s, order = case.settings, case.order(seed)
-    at = [*range(0, s.updates, s.stride), s.updates]
+    at = [*range(0, s.updates, min(s.stride, s.updates)), s.updates]
     return order, case.trainer.checkpoints(case.labels, seed=seed, order=order, at=at)
 
 
@@ -106,16 +106,17 @@ def _in_run(
     case: Case, model: keras.Model, order: np.ndarray, way: list[Fitted], progress: bool
 ) -> np.ndarray:
     s, kind = case.settings, case.trainer.kind
-    whole = len(order) // s.stride * s.stride
+    stride = min(s.stride, len(order))  # a short training is looked at once
+    whole = len(order) // stride * stride
     return in_run_shapley(
         model,
         kind.loss,
         case.inputs,
         case.labels,
         case.goal,
-        order[:whole].reshape(-1, s.stride * s.batch_size),
-        [fitted.weights for fitted in way[: whole // s.stride]],
-        kind.learning_rate * s.stride,  # of the mean over so many batches
+        order[:whole].reshape(-1, stride * s.batch_size),
+        [fitted.weights for fitted in way[: whole // stride]],
+        kind.learning_rate * stride,  # of the mean over so many batches
         each=True,
         progress=progress,
     )
