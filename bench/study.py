@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -129,24 +130,19 @@ def part_detect(
         rows = min(settings.rows, MOST_DETECTED)
         trainer = make_trainer(make_world(samples, None, rows=rows, seed=settings.seed), budget)
         for noise in _noises(DETECTED):
-            goals = ("clean", "noisy") if (noise.kind, noise.rate) in WITH_GOALS else ()
-
-            def judged(
-                noise=noise, budget=budget, goals=goals, trainer=trainer, rows=rows
-            ) -> pd.DataFrame:
-                return detect(
-                    samples,
-                    noise,
-                    budget,
-                    rows=rows,
-                    worlds=options.worlds,
-                    seed=settings.seed,
-                    goals=goals,
-                    repeats=min(settings.repeats, 300),
-                    trainer=trainer,
-                    progress=True,
-                )
-
+            judged = partial(
+                detect,
+                samples,
+                noise,
+                budget,
+                rows=rows,
+                worlds=options.worlds,
+                seed=settings.seed,
+                goals=("clean", "noisy") if (noise.kind, noise.rate) in WITH_GOALS else (),
+                repeats=min(settings.repeats, 300),
+                trainer=trainer,
+                progress=True,
+            )
             name = f"detect-{noise.name}-{kind}-{options.worlds}".replace(" ", "_")
             table = _kept(folder / f"{name.replace('%', '')}.parquet", judged)
             found.append(table.assign(model=kind))

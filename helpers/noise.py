@@ -17,6 +17,7 @@ import pandas as pd
 __all__ = [
     "BOT_SAYS_YES",
     "KINDS",
+    "RECOMMENDED",
     "Noise",
     "Planted",
     "ceiling",
@@ -37,6 +38,16 @@ KINDS = {
     "lost positive": "each positive becomes negative with the given chance",
     "bot": "the given share of users says yes to nine rows in ten",
     "duplicate": "the given share of rows is there twice",
+}
+#: For each kind the score (of :func:`helpers.judging.suspicions`) that its cause suggests;
+#: written down before any was measured.
+RECOMMENDED = {
+    "flip": "out-of-fold loss",
+    "misclick": "out-of-fold loss of positives",
+    "popular misclick": "out-of-fold loss of positives",
+    "lost positive": "out-of-fold loss of negatives",
+    "bot": "user's out-of-fold loss",
+    "duplicate": "rows like this one",
 }
 #: How often a bot says yes.
 BOT_SAYS_YES = 0.9

@@ -21,6 +21,7 @@ from helpers.schema import REPO, DataError, near_match
 __all__ = [
     "NOTEBOOKS",
     "OWN",
+    "RESERVED",
     "WALK",
     "check_data",
     "convert",
@@ -36,8 +37,8 @@ OWN = ("csv", "mysql")
 #: The numbers of the notebooks that a run on data executes.
 WALK = ("01", "03", "04", "05", "06", "08")
 
-# Parameters that the command line sets by an option of its own.
-_RESERVED = {"source": "--source", "path": "--path", "schema": "--schema", "run_dir": "--out"}
+#: Parameters that the command line sets by an option of its own.
+RESERVED = {"source": "--source", "path": "--path", "schema": "--schema", "run_dir": "--out"}
 _BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -127,7 +128,7 @@ def fill_parameters(
     declared = {name: parameters(NOTEBOOKS / f"{name}.ipynb") for name in notebooks}
     known = {parameter for of_one in declared.values() for parameter in of_one}
     for parameter in given:
-        _check_known(parameter, known - set(_RESERVED))
+        _check_known(parameter, known - set(RESERVED))
     return {
         name: {p: v for p, v in fixed.items() if p in of_one}
         | {p: convert(v, of_one[p], name) for p, v in given.items() if p in of_one}
@@ -223,8 +224,8 @@ def _match(name: str, here: list[str]) -> str:
 
 
 def _check_known(parameter: str, known: set[str]) -> None:
-    if parameter in _RESERVED:
-        raise DataError(f'The parameter "{parameter}" is set by {_RESERVED[parameter]}, not by -p.')
+    if parameter in RESERVED:
+        raise DataError(f'The parameter "{parameter}" is set by {RESERVED[parameter]}, not by -p.')
     if parameter not in known:
         raise DataError(
             f'None of the notebooks of this run has a parameter "{parameter}".'

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from helpers.noise import KINDS, RECOMMENDED
 from helpers.schema import REPO
 
 __all__ = [
@@ -118,7 +119,7 @@ def _is_suspects(row: object) -> bool:
 
 
 def _cleaning(row: object, detection: pd.DataFrame) -> dict[str, object]:
-    kind = next((k for k in sorted(_FAILS, key=len, reverse=True) if f"{k}s" in row.data), "none")
+    kind = next((kind for kind in KINDS if row.data.endswith(f"% {kind}s")), "none")
     found = detection[
         (detection.noise == row.data) & (detection.model == row.model) & detection.recommended
     ]
@@ -127,7 +128,7 @@ def _cleaning(row: object, detection: pd.DataFrame) -> dict[str, object]:
         "purpose": "clean the labels" if kind != "none" else "leave good data alone",
         "noise": row.data,
         "model": row.model,
-        "score": known.score if known is not None else "out-of-fold loss",
+        "score": RECOMMENDED.get(kind, RECOMMENDED["flip"]),
         "auroc": known.auroc if known is not None else np.nan,
         "of_ceiling": known.of_ceiling if known is not None else np.nan,
         "action": f"drop suspects ({row.dropped:.0%} of the rows)",

@@ -17,6 +17,7 @@ from typing import Any
 from stage_links import REPO, localised
 
 from helpers.notebooks import parameters
+from helpers.settings import RESERVED
 
 NOTEBOOKS = REPO / "notebooks"
 
@@ -63,10 +64,6 @@ def parts() -> list[tuple[str, str, list[Notebook]]]:
     return found
 
 
-#: The command line has options of their own for these.
-_SET_BY_OPTIONS = ("source", "path", "schema", "run_dir")
-
-
 def stage_notebooks(source: Path) -> None:
     """Write every notebook, changed for the site, to ``source/notebooks``."""
     folder = source / "notebooks"
@@ -109,7 +106,7 @@ def _run_box(notebook: Notebook) -> dict[str, Any]:
     """Return a text cell that says how to run the page, with an example of a parameter."""
     name = notebook.path.name
     declared = parameters(notebook.path)
-    own = [each for each in declared.values() if each.name not in _SET_BY_OPTIONS]
+    own = [each for each in declared.values() if each.name not in RESERVED]
     source = " --source sample" if "source" in declared else ""
     text = f"""\
 :::{{admonition}} Run this page

@@ -31,6 +31,7 @@ def stage_pages(source: Path) -> None:
         "map": home_map(),
         "toctrees": toctrees(),
         "found": section(readme, "What we found"),
+        "to_do": section(readme, "What to do"),
         "start": _without_picture(section(readme, "Start")),
         "own_log": section(readme, "Your own log"),
         "own_model": section(readme, "Your own model"),

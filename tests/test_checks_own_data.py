@@ -1,27 +1,11 @@
 """The checks of notebook 07: right answers pass, and each mistake gets its own hint."""
 
 import pytest
+from wrong_answers import FATES as RIGHT
+from wrong_answers import SCHEMA
+from wrong_answers import fault_share as share
 
-from helpers.checks import FATES, check_07_1, check_07_2, check_07_3
-
-RIGHT = {letter: fate for letter, (fate, _) in FATES.items()}
-SCHEMA = """
-user_behavior:
-  file: log.csv
-  delimiter: ";"
-  decimal: ","
-  time_format: "%m/%d/%Y %H:%M"
-  time_zone: America/New_York
-  columns: {user_id: shopper, item_id: sku, event_time: when, event_type: what, price: cost}
-  values:
-    event_type: {see: impression, buy: purchase}
-"""
-
-
-def share(gone, read):
-    ruled = gone.reason.str.startswith("left out")
-    faults = gone.rows[~ruled & ~gone.reason.str.contains("copy")].sum()
-    return faults / (read - gone.rows[ruled].sum())
+from helpers.checks import check_07_1, check_07_2, check_07_3
 
 
 def test_right_answers_are_correct_in_whatever_form_they_come():

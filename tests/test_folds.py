@@ -10,7 +10,6 @@ from small_samples import train_rows
 
 from helpers.importance import (
     adjusted_margins,
-    out_of_fold_errors,
     out_of_fold_losses,
     out_of_fold_probabilities,
 )
@@ -77,14 +76,6 @@ def test_repeats_are_the_average_of_single_deals(rows, trainer, seen):
         fitted = Trainer.fit(trainer, labels, **options)
         total[held] += fitted.probabilities({"dense": trainer.inputs["dense"][held]})
     np.testing.assert_allclose(found, total / 2, rtol=1e-6)
-
-
-def test_errors_are_distances_of_the_same_probabilities(rows, trainer):
-    _, labels, users = rows
-    options = {"folds": 3, "updates": 5, "repeats": 2, "seed": 1}
-    p = out_of_fold_probabilities(trainer, labels, users, **options)
-    error = out_of_fold_errors(trainer, labels, users, **options)
-    np.testing.assert_array_equal(error, np.where(labels == 1, 1 - p, p))
 
 
 def test_names_of_users_do_not_matter(rows, trainer):

@@ -19,7 +19,6 @@ from helpers.importance import (
     gradient_norms,
     importance_table,
     input_saliency,
-    out_of_fold_errors,
     out_of_fold_probabilities,
     sample_losses,
     weight_importance,
@@ -199,7 +198,7 @@ def test_no_user_is_scored_by_a_model_that_saw_them(rows, trainers, monkeypatch)
 
     monkeypatch.setattr(Trainer, "fit", spy_fit)
     monkeypatch.setattr(Fitted, "probabilities", spy_probabilities)
-    error = out_of_fold_errors(trainer, labels, users, folds=4, updates=3)
+    found = out_of_fold_probabilities(trainer, labels, users, folds=4, updates=3)
     assert len(fits) == len(scored) == 4
     counted = np.zeros(ROWS, dtype=int)
     for seen, held_inputs in zip(fits, scored, strict=True):
@@ -208,16 +207,18 @@ def test_no_user_is_scored_by_a_model_that_saw_them(rows, trainers, monkeypatch)
         np.testing.assert_array_equal(held_inputs, trainer.inputs["dense"][held])
         counted[held] += 1
     assert (counted == 1).all()
-    assert ((error >= 0) & (error <= 1)).all()
+    assert ((found >= 0) & (found <= 1)).all()
 
 
-def test_the_out_of_fold_error_of_a_row_is_that_of_its_folds_model(rows, trainers):
+def test_the_out_of_fold_probability_of_a_row_is_that_of_its_folds_model(rows, trainers):
     inputs, labels, users = rows
     trainer = trainers["logistic"]
     changed = labels.copy()
     changed[0] = 1 - changed[0]
-    first, second = (out_of_fold_errors(trainer, y, users, updates=10) for y in (labels, changed))
-    np.testing.assert_allclose(first[0] + second[0], 1, rtol=1e-6)  # its own label moved no model
+    first, second = (
+        out_of_fold_probabilities(trainer, y, users, updates=10) for y in (labels, changed)
+    )
+    assert first[0] == second[0]  # its own label moved no model
     mine = users == users[0]
     np.testing.assert_array_equal(first[mine][1:], second[mine][1:])
     assert (first[~mine] != second[~mine]).any()
@@ -227,9 +228,9 @@ def test_the_out_of_fold_error_of_a_row_is_that_of_its_folds_model(rows, trainer
 def test_more_folds_than_users_are_refused(rows, trainers, folds):
     _, labels, users = rows
     with pytest.raises(ValueError, match=rf"number of users\); got {folds}"):
-        out_of_fold_errors(trainers["linear"], labels, users, folds=folds)
+        out_of_fold_probabilities(trainers["linear"], labels, users, folds=folds)
     with pytest.raises(ValueError, match="users and labels must agree"):
-        out_of_fold_errors(trainers["linear"], labels, users[1:])
+        out_of_fold_probabilities(trainers["linear"], labels, users[1:])
 
 
 # ---------------------------------------------------------------- the table

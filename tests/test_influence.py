@@ -17,6 +17,7 @@ from helpers.importance import (
     goal_gradient,
     goal_losses,
     influence_scores,
+    logistic_influence,
     logistic_leave_one_out,
 )
 from helpers.importance.goals import flat_vector, shaped
@@ -302,3 +303,13 @@ def test_a_curvature_that_makes_no_sense_is_refused(linear, options, message):
         Curvature(model, squared_error_loss, x, y, **options)
     with pytest.raises(ValueError, match=r"must have shape \(5,\)"):
         Curvature(model, squared_error_loss, x, y)(np.ones(4))
+
+
+def test_the_written_out_influence_of_a_logistic_regression_is_the_solved_one():
+    x, y, (goal_x, goal_y) = problem(rows=60)
+    y, goal = (y > 0).astype(float), (goal_x, (goal_y > 0).astype(float))
+    found = logistic_influence(x, y, goal, l2=L2)
+    model = one_unit(converged_logistic(x, y, L2).weights)
+    want = influence_scores(model, cross_entropy_loss, x, y, goal, l2=L2)
+    np.testing.assert_allclose(found, want, rtol=1e-6, atol=1e-12)
+    assert spearmanr(found, logistic_leave_one_out(x, y, goal, l2=L2)).statistic > 0.99

@@ -17,7 +17,6 @@ from helpers.intervals import paired_worlds
 from helpers.judging import (
     CEILING,
     CLEANLAB,
-    RECOMMENDED,
     Budget,
     World,
     detect,
@@ -31,7 +30,7 @@ from helpers.judging import (
     suspicions,
 )
 from helpers.models import Trainer
-from helpers.noise import KINDS, Noise, Planted
+from helpers.noise import KINDS, RECOMMENDED, Noise, Planted
 
 ROWS = 800
 FLIPS = Noise("flip", 0.2)

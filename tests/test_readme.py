@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from helpers.schema import REPO
+from helpers.verdict import HURTS, study_results, study_table
 
 README = (REPO / "README.md").read_text(encoding="utf-8")
 
@@ -71,3 +72,16 @@ def test_every_figure_is_printed_by_the_notebook_beside_it(finding, notebook):
     claimed = [n.lstrip("+") for n in re.findall(r"\*\*([-+]?[\d.]+)\*\*", finding)]
     assert claimed
     assert [n for n in claimed if n not in numbers] == []
+
+
+def test_the_figures_of_the_full_study_in_the_text_are_those_of_its_tables():
+    foretold = study_results("attribution").set_index(["test", "score"])
+    for test in ("halves", "one row out"):
+        row = foretold.loc[(test, "influence")]
+        assert f"{row.estimate:.3f} [{row.low:.3f}, {row.high:.3f}]" in " ".join(README.split())
+    acted = study_results("journey/recommended").set_index(["data", "model", "action"])
+    worse = acted.loc[("20% flips", "mlp", "drop suspects"), "log_loss_difference"]
+    assert f"log loss on test is {worse:.4f} *worse*" in " ".join(README.split())
+    network = study_table("journey").query("model == 'mlp'")
+    assert (network.verdict == HURTS).sum() == 2
+    assert "Read two lines of it as warnings" in README

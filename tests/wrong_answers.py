@@ -571,7 +571,8 @@ EXERCISES: dict[str, Exercise] = {
             (MARKED[FIRST].sum(), "divide by 100"),
             (MARKED[FIRST].sum() / MARKED.sum(), "recall"),
             (1 - MARKED[FIRST].mean(), "right, not wrong"),
-            ("many", "one number"),
+            (str(MARKED[FIRST].mean()), "got str"),
+            ([MARKED[FIRST].mean()] * 2, "one number"),
         ),
     ),
 }

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from helpers.checks.verdicts import (
+    STILL_EMPTY,
     choice,
     matching_hint,
     never_raises,
@@ -83,27 +84,25 @@ def check_08_3(answer: Any, scores: ArrayLike, marked: ArrayLike) -> str:
         marked: which rows are wrong, shape ``(n,)``.
     """
     if untouched(answer):
-        return "Still empty: fill in your answer and run the cell again."
-    try:
-        got = float(answer)
-    except (TypeError, ValueError):
-        return not_yet(f"one number is wanted; got {type(answer).__name__}.")
+        return STILL_EMPTY
+    got = result_of(lambda: answer)
+    if isinstance(got, str):
+        return got
+    if fault := shape_fault(got, ()):
+        return not_yet(f"one number is wanted; {fault}")
     scores, marked = np.asarray(scores, float), np.asarray(marked, bool)
     order = np.argsort(-scores, kind="stable")
-    right = marked[order[:100]].mean()
-    if same(np.array(got), np.array(right)):
+    first = marked[order[:100]]
+    right = first.mean()
+    if same(got, right):
         return f"Correct: {right:.0%} of them are wrong; {marked.mean():.0%} of all rows are."
-    hints = {
+    mistakes = {
         "these are the 100 least suspicious rows: sort the other way.": marked[order[-100:]].mean(),
         "this is the share among all rows. Look at the first 100 only.": marked.mean(),
-        "this is a count: divide by 100.": marked[order[:100]].sum(),
-        "this is the share of all wrong rows that are found (recall).": (
-            marked[order[:100]].sum() / marked.sum()
-        ),
+        "this is a count: divide by 100.": first.sum(),
+        "this is the share of all wrong rows that are found (recall).": first.sum() / marked.sum(),
         "these are the first 100 rows of the table: sort by the score first.": marked[:100].mean(),
         "this is the share that is right, not wrong.": 1 - right,
     }
-    for hint, wrong in hints.items():
-        if same(np.array(got), np.array(wrong)):
-            return not_yet(hint)
-    return not_yet("take the 100 rows with the highest score, then the mean of marked there.")
+    hint = matching_hint(got, mistakes)
+    return not_yet(hint or "take the 100 rows with the highest score, then the mean of marked.")

@@ -24,7 +24,6 @@ from helpers.importance.dynamics import (
 from helpers.importance.errors import output_errors, sample_losses
 from helpers.importance.folds import (
     adjusted_margins,
-    out_of_fold_errors,
     out_of_fold_losses,
     out_of_fold_probabilities,
 )
@@ -37,7 +36,12 @@ from helpers.importance.inside import (
     weight_importance,
 )
 from helpers.importance.kernel import GradientKernel, PairScores
-from helpers.importance.logistic import Logistic, converged_logistic, logistic_leave_one_out
+from helpers.importance.logistic import (
+    Logistic,
+    converged_logistic,
+    logistic_influence,
+    logistic_leave_one_out,
+)
 from helpers.importance.neighbours import knn_shapley
 from helpers.importance.pull import early_gradient_norms, gradient_norms
 from helpers.importance.retraining import exact_shapley, leave_one_out
@@ -76,9 +80,9 @@ __all__ = [
     "last_activations",
     "leave_one_out",
     "linear_datamodelling_score",
+    "logistic_influence",
     "logistic_leave_one_out",
     "mean_losses",
-    "out_of_fold_errors",
     "out_of_fold_losses",
     "out_of_fold_probabilities",
     "output_errors",

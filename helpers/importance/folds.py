@@ -17,7 +17,6 @@ from helpers.models import Trainer
 
 __all__ = [
     "adjusted_margins",
-    "out_of_fold_errors",
     "out_of_fold_losses",
     "out_of_fold_probabilities",
 ]
@@ -91,48 +90,6 @@ def _deals(
         fold = np.random.default_rng([seed, repeat]).permutation(users) % folds
         for held in range(folds):
             yield seed + repeat, fold[codes] == held
-
-
-def out_of_fold_errors(
-    trainer: Trainer,
-    labels: np.ndarray,
-    users: np.ndarray,
-    *,
-    folds: int = 3,
-    updates: int = 300,
-    repeats: int = 1,
-    seed: int = 0,
-    progress: bool = False,
-) -> Floats:
-    """Return ``|p_i - y_i|`` under models that saw no row of the same user.
-
-    Args:
-        trainer: holds the training rows.
-        labels: shape ``(n,)``.
-        users: who each row belongs to, shape ``(n,)``; a user's rows share a fold.
-        folds: how many parts; a model is trained for each.
-        updates: of each model.
-        repeats: how often the users are dealt into folds; the average is taken.
-        seed: of the dealing and the models.
-        progress: show a bar.
-
-    Returns:
-        float64 in [0, 1], shape ``(n,)``.
-
-    Raises:
-        ValueError: as :func:`out_of_fold_probabilities`.
-    """
-    probabilities = out_of_fold_probabilities(
-        trainer,
-        labels,
-        users,
-        folds=folds,
-        updates=updates,
-        repeats=repeats,
-        seed=seed,
-        progress=progress,
-    )
-    return np.abs(probabilities - labels)
 
 
 def out_of_fold_losses(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> Floats:

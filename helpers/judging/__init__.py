@@ -10,7 +10,6 @@ from helpers.judging.detection import CEILING, detect, judge_board, precision_at
 from helpers.judging.lab import MADE_BY_JUDGING, detect_all
 from helpers.judging.scoreboard import (
     CLEANLAB,
-    RECOMMENDED,
     Budget,
     make_trainer,
     recommended,
@@ -23,7 +22,6 @@ __all__ = [
     "CEILING",
     "CLEANLAB",
     "MADE_BY_JUDGING",
-    "RECOMMENDED",
     "Budget",
     "World",
     "detect",

@@ -10,24 +10,13 @@ import pandas as pd
 
 from helpers import importance
 from helpers.judging.worlds import World
-from helpers.losses import cross_entropy_by_logit, sigmoid
 from helpers.models import LADDER, Trainer, epoch_order, model_inputs
+from helpers.noise import RECOMMENDED
 
-__all__ = ["CLEANLAB", "RECOMMENDED", "Budget", "make_trainer", "recommended", "suspicions"]
+__all__ = ["CLEANLAB", "Budget", "make_trainer", "recommended", "suspicions"]
 
 #: What the library cleanlab ranks labels by, from one set of out-of-fold probabilities.
 CLEANLAB = "self-confidence (cleanlab)"
-
-#: For each kind of noise the score that its cause suggests; written down before any was measured.
-RECOMMENDED = {
-    "flip": "out-of-fold loss",
-    "misclick": "out-of-fold loss of positives",
-    "popular misclick": "out-of-fold loss of positives",
-    "lost positive": "out-of-fold loss of negatives",
-    "bot": "user's out-of-fold loss",
-    "duplicate": "rows like this one",
-}
-
 
 _L2 = 1e-3  # of the logistic regression whose influence function is taken
 
@@ -201,7 +190,9 @@ def _of_a_goal(world: World, budget: Budget, trainer: Trainer, goal: str) -> dic
             *about, target, [f.weights for f in fits], [1.0] * len(fits)
         ),
         "KNN-Shapley": near,
-        "influence": _logistic_influence(world, goal_inputs["dense"], goal_labels),
+        "influence": importance.logistic_influence(
+            trainer.inputs["dense"], world.labels, (goal_inputs["dense"], goal_labels), l2=_L2
+        ),
     }
     in_run = min(budget.in_run, budget.updates)
     if in_run:
@@ -209,16 +200,3 @@ def _of_a_goal(world: World, budget: Budget, trainer: Trainer, goal: str) -> dic
         weights, part = [f.weights for f in before], order[:in_run]
         found["in-run Shapley"] = importance.in_run_shapley(*about, target, part, weights, 1.0)
     return {f"{name}, {goal} goal": -values for name, values in found.items()}
-
-
-def _logistic_influence(world: World, goal_x: np.ndarray, goal_y: np.ndarray) -> np.ndarray:
-    """Return the influence function of a converged logistic regression on the dense features."""
-    x = world.samples.dense[world.rows].astype(np.float64)
-    fitted = importance.converged_logistic(x, world.labels, l2=_L2)
-    with_one, goal = (np.column_stack([v, np.ones(len(v))]) for v in (x, goal_x))
-    error = cross_entropy_by_logit(world.labels.astype(float), fitted.logits(x))
-    slope = goal.T @ cross_entropy_by_logit(goal_y.astype(float), fitted.logits(goal_x)) / len(goal)
-    p = sigmoid(fitted.logits(x))
-    hessian = (with_one * (p * (1 - p) / len(x))[:, None]).T @ with_one
-    hessian[np.diag_indices_from(hessian)] += _L2
-    return error * (with_one @ np.linalg.solve(hessian, slope)) / len(x)

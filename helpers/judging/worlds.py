@@ -106,8 +106,7 @@ def make_world(
         >>> len(world.labels), bool(abs(world.planted.wrong.mean() - 0.2) < 0.03)
         (2000, True)
     """
-    rng = np.random.default_rng(seed)
-    chosen = np.sort(rng.permutation(samples.rows("train"))[:rows])
+    chosen = _train_rows(samples, rows, seed)
     who = [samples.column(name, chosen) for name in ("user_id", "item_id")]
     labels = _genuine(samples, chosen) if genuine else samples.labels(chosen)
     planted = plant(noise, labels, *who, rng=_rng(seed, "train", number))
@@ -122,14 +121,18 @@ def own_world(samples: Samples, *, rows: int, seed: int = 0) -> World:
     """
     if samples.truth is None:
         raise ValueError("only the bundled sample log knows which of its labels are wrong.")
-    rng = np.random.default_rng(seed)
-    chosen = np.sort(rng.permutation(samples.rows("train"))[:rows])
+    chosen = _train_rows(samples, rows, seed)
     truth = samples.truth.iloc[chosen]
     wrong = (truth["observed_click"] != truth["clean_click"]).to_numpy()
     marked = (truth["noise"] != "none").to_numpy() | wrong
     labels = samples.labels(chosen)
     planted = Planted(np.arange(len(chosen)), labels, marked, wrong, np.zeros(len(chosen)))
     return World(samples, None, chosen, planted, seed, 0, genuine=False)
+
+
+def _train_rows(samples: Samples, rows: int, seed: int) -> np.ndarray:
+    drawn = np.random.default_rng(seed).permutation(samples.rows("train"))[:rows]
+    return np.sort(drawn)
 
 
 def _genuine(samples: Samples, rows: np.ndarray) -> np.ndarray:

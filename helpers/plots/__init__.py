@@ -15,7 +15,6 @@ from helpers.plots.judging import (
     plot_detection,
     plot_detection_matrix,
     plot_foretold,
-    plot_gains,
 )
 from helpers.plots.losses import (
     plot_descent,
@@ -51,7 +50,6 @@ __all__ = [
     "plot_detection_matrix",
     "plot_fitted_lines",
     "plot_foretold",
-    "plot_gains",
     "plot_history",
     "plot_keep_curve",
     "plot_ladder",

@@ -14,28 +14,35 @@ _MARKERS = ["s", "o", "^"]
 
 
 def plot_study(
-    table: pd.DataFrame, *, ax: Axes | None = None, title: str = "", xlabel: str = ""
+    table: pd.DataFrame,
+    *,
+    lines: str = "action",
+    marks: str = "model",
+    ax: Axes | None = None,
+    title: str = "",
+    xlabel: str = "",
 ) -> Axes:
-    """Draw each action's difference to the uniform model, one colour and mark a model.
+    """Draw differences to the uniform model: a line an action, a colour and mark a model.
 
     Args:
-        table: one row an action and model: ``action, model, difference, low, high``.
+        table: one row a point: ``difference, low, high`` and the two columns named below.
+        lines: column that says which line a point stands on.
+        marks: column that says its colour and mark; three values at most.
         ax: axes to draw on; new ones if None.
         title: what the figure shows.
         xlabel: name of the difference and its direction.
 
     Returns:
-        The axes; actions from top to bottom in the order of the rows, and for each
-        model one set of points with whiskers.
+        The axes; lines from top to bottom in the order of the rows, and for each
+        mark one set of points with whiskers.
     """
     ax = new_axes(ax, height=4.2)
-    actions = list(dict.fromkeys(table.action))
-    models = list(dict.fromkeys(table.model))
-    place = {action: len(actions) - 1 - i for i, action in enumerate(actions)}
+    names, groups = (list(dict.fromkeys(table[column])) for column in (lines, marks))
+    place = {name: len(names) - 1 - i for i, name in enumerate(names)}
     ax.axvline(0, color=COLORS["black"], linewidth=1)
-    for i, model in enumerate(models):
-        part = table[table.model == model]
-        height = part.action.map(place) + (0.5 * (len(models) - 1) - i) * 0.22
+    for i, group in enumerate(groups):
+        part = table[table[marks] == group]
+        height = part[lines].map(place) + (0.5 * (len(groups) - 1) - i) * 0.22
         ax.errorbar(
             part.difference,
             height,
@@ -45,7 +52,7 @@ def plot_study(
             capsize=2.5,
             markersize=5,
             linewidth=1.3,
-            label=model,
+            label=group,
         )
     ax.set_yticks(list(place.values()), list(place))
     ax.set(title=title, xlabel=xlabel)

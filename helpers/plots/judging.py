@@ -8,15 +8,13 @@ from matplotlib.axes import Axes
 
 from helpers.plots.style import COLORS, new_axes
 
-__all__ = ["plot_detection", "plot_detection_matrix", "plot_foretold", "plot_gains"]
+__all__ = ["plot_detection", "plot_detection_matrix", "plot_foretold"]
 
 _PARTS = {
     "auroc": ("all rows", "o", "blue"),
     "among_positives": ("among positives", "^", "orange"),
     "among_negatives": ("among negatives", "v", "green"),
 }
-_HUES = ("blue", "orange", "green", "purple", "red")
-_MARKERS = ("o", "s", "^", "D", "v")
 
 
 def plot_detection(
@@ -75,44 +73,6 @@ def plot_detection_matrix(table: pd.DataFrame, *, ax: Axes | None = None, title:
         color = "white" if abs(value - 0.5) > 0.38 else "black"
         ax.text(column, row, f"{value:.2f}", ha="center", va="center", color=color, fontsize=8)
     ax.set_title(title)
-    return ax
-
-
-def plot_gains(
-    table: pd.DataFrame, *, ax: Axes | None = None, title: str = "", xlabel: str = ""
-) -> Axes:
-    """Draw gains with their intervals: one line a kind of noise, one colour and mark an action.
-
-    Args:
-        table: one row a noise and action: ``data, action, difference, low, high``.
-        ax: axes to draw on; new ones if None.
-        title: what the figure shows.
-        xlabel: name of the difference.
-
-    Returns:
-        The axes, the first noise on top: a line at 0, then one set of points an action.
-    """
-    noises = list(dict.fromkeys(table.data))
-    ax = new_axes(ax, height=1.6 + 0.5 * len(noises))
-    ax.axvline(0, color=COLORS["black"], linewidth=1)
-    actions = list(dict.fromkeys(table.action))
-    for i, action in enumerate(actions):
-        part = table[table.action == action]
-        place = part.data.map(noises.index) + (i - (len(actions) - 1) / 2) * 0.2
-        ax.errorbar(
-            part.difference,
-            place,
-            xerr=[part.difference - part.low, part.high - part.difference],
-            fmt=_MARKERS[i],
-            color=COLORS[_HUES[i]],
-            capsize=2.5,
-            markersize=5,
-            linewidth=1.3,
-            label=action,
-        )
-    ax.set_yticks(range(len(noises)), noises)
-    ax.set(title=title, xlabel=xlabel, ylim=(len(noises) - 0.5, -0.5))
-    ax.legend(loc="best", fontsize=8)
     return ax
 
 

@@ -11,10 +11,10 @@ trained from every seed and judged; :func:`run_study` compares all arms.
 """
 
 from helpers.study.arms import CONFIRMED, QUICK, Arm, compare, judge, read_arm, write_arm
-from helpers.study.bench import Bench, Settings
+from helpers.study.bench import MADE_BY_STUDY, Bench, Settings
 from helpers.study.keep import FRACTIONS, WAYS, Keeper, keep_curve
 from helpers.study.plans import ACTIONS, ORACLE, REFERENCES, make_plans, suspects
-from helpers.study.recommend import MADE_BY_STUDY, SUSPECTS, act_as_recommended
+from helpers.study.recommend import SUSPECTS, act_as_recommended
 from helpers.study.whole import confirm, run_study
 
 __all__ = [

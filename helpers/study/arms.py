@@ -18,7 +18,7 @@ from helpers.intervals import NoInterval, paired_difference
 from helpers.losses import sigmoid
 from helpers.study.bench import Bench
 
-__all__ = ["CONFIRMED", "QUICK", "Arm", "compare", "judge", "read_arm", "write_arm"]
+__all__ = ["CONFIRMED", "QUICK", "Arm", "arm_of", "compare", "judge", "read_arm", "write_arm"]
 
 #: The metrics that plans are compared by on valid: quick to compute.
 QUICK = ("auc", "log_loss", "log_loss_recalibrated", "base_rate")
@@ -196,3 +196,21 @@ def read_arm(path: Path) -> Arm:
     return Arm(
         **about, logits=values[: len(metrics)], recalibrated=values[len(metrics) :], metrics=metrics
     )
+
+
+def arm_of(bench: Bench, action: str, role: str, folder: Path | None) -> Arm:
+    """Return an arm judged by :data:`QUICK` on a role, from the folder where it is kept there.
+
+    Args:
+        bench: what is trained on.
+        action: a plan of the bench.
+        role: ``valid`` or ``test``.
+        folder: keeps arms; None keeps none.
+    """
+    if folder is None:
+        return judge(bench, action, role)
+    name = f"{bench.data}-{bench.kind}-{action}-{role}".replace(" ", "_").replace("%", "")
+    path = folder / f"{name.replace(',', '')}.parquet"
+    if not path.exists():
+        write_arm(judge(bench, action, role), path)
+    return read_arm(path)  # also what was just written: the first run returns what the next does

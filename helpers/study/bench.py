@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from helpers.actions import Plan, draw_order
-from helpers.judging import Budget, World, make_trainer, make_world
+from helpers.judging import MADE_BY_JUDGING, Budget, World, make_trainer, make_world
 from helpers.models import Fitted, Trainer
 from helpers.noise import Noise
 from helpers.samples import Samples
 from helpers.study.plans import make_plans
 
-__all__ = ["Bench", "Settings"]
+__all__ = ["MADE_BY_STUDY", "Bench", "Settings"]
+
+#: All code that a study is made by: a change of it makes a kept study old.
+MADE_BY_STUDY = (*MADE_BY_JUDGING, "helpers.actions", "helpers.study")
 
 
 @dataclass(frozen=True)
@@ -126,26 +130,28 @@ class Bench:
 
     def fit_plan(self, plan: Plan, seed: int) -> Fitted:
         """Train any plan of the bench's rows from one seed."""
-        s = self.settings
-        rng = np.random.default_rng([s.seed, seed])
-        order = draw_order(plan, updates=s.updates, batch_size=s.batch_size, rng=rng)
-        return self.trainer.fit(
-            self.labels if plan.labels is None else plan.labels.astype(np.float32),
-            seed=seed,
-            order=order,
-            sample_weight=plan.weight,
-            denoising=plan.denoising,
-        )
+        return self.trainer.fit(**self._how(plan, seed), denoising=plan.denoising)
 
     def fits_on_the_way(self, plan: Plan, seed: int, at: Sequence[int]) -> list[Fitted]:
-        """Train a plan as :meth:`fit_plan` and return the models after so many updates each."""
+        """Train a plan as :meth:`fit_plan` and return the models after so many updates each.
+
+        Raises:
+            ValueError: the plan denoises; that is not followed.
+        """
+        if plan.denoising is not None:
+            raise ValueError(f"the plan {plan.name} denoises, which is not followed on the way.")
+        return self.trainer.checkpoints(**self._how(plan, seed), at=at)
+
+    def _how(self, plan: Plan, seed: int) -> dict[str, Any]:
+        """Return labels, weights, seed and order of a plan's training."""
         s = self.settings
         rng = np.random.default_rng([s.seed, seed])
-        order = draw_order(plan, updates=s.updates, batch_size=s.batch_size, rng=rng)
-        labels = self.labels if plan.labels is None else plan.labels.astype(np.float32)
-        return self.trainer.checkpoints(
-            labels, seed=seed, order=order, at=at, sample_weight=plan.weight
-        )
+        return {
+            "labels": self.labels if plan.labels is None else plan.labels.astype(np.float32),
+            "seed": seed,
+            "order": draw_order(plan, updates=s.updates, batch_size=s.batch_size, rng=rng),
+            "sample_weight": plan.weight,
+        }
 
     def judged_labels(self, role: str) -> np.ndarray:
         """Return the labels of a role: noisy like the train labels, but never on test."""

@@ -17,8 +17,7 @@ from helpers.backend import tf
 from helpers.cache import cached, code_of
 from helpers.evaluation import roc_auc
 from helpers.intervals import NoInterval, paired_difference
-from helpers.study.bench import Bench
-from helpers.study.recommend import MADE_BY_STUDY
+from helpers.study.bench import MADE_BY_STUDY, Bench
 
 __all__ = ["FRACTIONS", "RIVALS", "WAYS", "Keeper", "keep_curve"]
 

@@ -1,7 +1,7 @@
 """The recommended action under each kind of noise, beside the oracle: what is it worth?
 
 What is recommended was written down per kind of noise before anything was measured
-(:data:`helpers.judging.RECOMMENDED`, :func:`helpers.study.suspects`). So nothing is chosen here,
+(:data:`helpers.noise.RECOMMENDED`, :func:`helpers.study.suspects`). So nothing is chosen here,
 and it may be judged on test.
 """
 
@@ -16,21 +16,16 @@ from tqdm.auto import tqdm
 
 from helpers.backend import tf
 from helpers.cache import cached, code_of
-from helpers.judging import MADE_BY_JUDGING
 from helpers.noise import Noise
 from helpers.samples import Samples
-from helpers.study.arms import Arm, compare, judge, read_arm, write_arm
-from helpers.study.bench import Bench, Settings
+from helpers.study.arms import Arm, arm_of, compare
+from helpers.study.bench import MADE_BY_STUDY, Bench, Settings
 from helpers.study.plans import ORACLE
 
-__all__ = ["MADE_BY_STUDY", "SUSPECTS", "act_as_recommended", "arm_of"]
-
-#: All code that a study is made by: a change of it makes a kept study old.
-MADE_BY_STUDY = (*MADE_BY_JUDGING, "helpers.actions", "helpers.study")
+__all__ = ["SUSPECTS", "act_as_recommended"]
 
 #: The action that is recommended; what it drops depends on the kind of noise.
 SUSPECTS = "drop suspects"
-_METRICS = ("auc", "log_loss", "log_loss_recalibrated", "base_rate")
 
 
 def act_as_recommended(
@@ -105,10 +100,7 @@ def _all_rows(
         if noise is None or not noise.adds_rows:
             trainers[kind] = bench.trainer
         actions = (SUSPECTS, *(ORACLE if noise else ("drop random",)))
-        arms = {
-            action: arm_of(bench, action, role, folder, metrics=_METRICS)
-            for action in ("uniform", *actions)
-        }
+        arms = {a: arm_of(bench, a, role, folder) for a in ("uniform", *actions)}
         found += _rows(bench, arms, role)
     return pd.DataFrame(found)
 
@@ -132,29 +124,3 @@ def _rows(bench: Bench, arms: dict[str, Arm], role: str) -> list[dict[str, float
 def _recovered(auc: dict[str, float], action: str) -> float:
     oracle, chance = (auc.get(name, float("nan")) for name in ORACLE)
     return (auc[action] - chance) / (oracle - chance) if oracle > chance else float("nan")
-
-
-def arm_of(
-    bench: Bench,
-    action: str,
-    role: str,
-    folder: Path | None,
-    *,
-    metrics: Iterable[str] = ("auc", "log_loss", "log_loss_recalibrated", "base_rate"),
-) -> Arm:
-    """Return an arm judged on a role, from the folder where it is kept there.
-
-    Args:
-        bench: what is trained on.
-        action: a plan of the bench.
-        role: ``valid`` or ``test``.
-        folder: keeps arms; None keeps none.
-        metrics: that the arm shall hold.
-    """
-    if folder is None:
-        return judge(bench, action, role, metrics=metrics)
-    name = f"{bench.data}-{bench.kind}-{action}-{role}".replace(" ", "_").replace("%", "")
-    path = folder / f"{name.replace(',', '')}.parquet"
-    if not path.exists():
-        write_arm(judge(bench, action, role, metrics=metrics), path)
-    return read_arm(path)  # also what was just written: the first run returns what the next does

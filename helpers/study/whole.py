@@ -13,10 +13,9 @@ from helpers.backend import tf
 from helpers.cache import cached, code_of
 from helpers.noise import Noise
 from helpers.samples import Samples
-from helpers.study.arms import CONFIRMED, Arm, compare, judge
-from helpers.study.bench import Bench, Settings
+from helpers.study.arms import CONFIRMED, Arm, arm_of, compare, judge
+from helpers.study.bench import MADE_BY_STUDY, Bench, Settings
 from helpers.study.plans import ACTIONS, ORACLE, REFERENCES
-from helpers.study.recommend import MADE_BY_STUDY, arm_of
 
 __all__ = ["confirm", "run_study"]
 
