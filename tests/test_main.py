@@ -336,6 +336,7 @@ def test_a_request_to_end_is_an_interruption(name):
     code = (
         "import os, signal\n"
         "from helpers import __main__ as m\n"
+        f"signal.signal(signal.{name}, signal.SIG_DFL)  # started by nohup, it would be ignored\n"
         f"m._report = lambda options: os.kill(os.getpid(), signal.{name})\n"
         "code = m.main(['report', 'x'])\n"
         f"assert signal.getsignal(signal.{name}) is signal.SIG_DFL\n"
