@@ -5,7 +5,7 @@
 - ``detect``: noise of every kind is planted several times; how well does each score find it?
 - ``act``: fifteen actions, data as they are and with flipped labels, compared on valid;
 - ``recommend``: the recommended action under each noise, beside the oracle, judged on test;
-- ``keep``: ever smaller parts of the rows, picked in nine ways, compared on valid; the taught
+- ``keep``: ever smaller parts of the rows, picked in ten ways, compared on valid; the taught
   ones also on test.
 
 Finished pieces are kept in ``runs/study``: a study that was stopped goes on where it was. Tables
