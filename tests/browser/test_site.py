@@ -24,11 +24,17 @@ pytest.importorskip("myst_nb", reason="the extra `site` is not installed; make s
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
 # The letters of a formula are hundreds of elements in the colour of the text: left out.
-FAULTS = """(rules) => axe.run({exclude: ["mjx-container"]}, {
-    preload: false, resultTypes: ["violations"], ...(rules.length && {runOnly: rules})})
-    .then(({violations}) => violations
-    .filter(v => ["serious", "critical"].includes(v.impact))
-    .map(v => `${v.id}: ${v.nodes.slice(0, 3).map(n => n.html.slice(0, 160)).join(" | ")}`))"""
+# Text that is still fading in is paler than its style says: what moves is waited for.
+FAULTS = """async (rules) => {
+    const moving = document.getAnimations()
+        .filter(each => Number.isFinite(each.effect.getComputedTiming().endTime));
+    await Promise.allSettled(moving.map(each => each.finished));
+    const {violations} = await axe.run({exclude: ["mjx-container"]}, {
+        preload: false, resultTypes: ["violations"], ...(rules.length && {runOnly: rules})});
+    return violations
+        .filter(v => ["serious", "critical"].includes(v.impact))
+        .map(v => `${v.id}: ${v.nodes.slice(0, 3).map(n => n.html.slice(0, 160)).join(" | ")}`);
+}"""
 #: Of these a person gets to see pictures.
 PICTURED = (
     *("index", "notebooks/00_start_here", "notebooks/02_measure_loss"),
