@@ -131,7 +131,7 @@ def _cleaning(row: object, detection: pd.DataFrame) -> dict[str, object]:
         "score": RECOMMENDED.get(kind, RECOMMENDED["flip"]),
         "auroc": known.auroc if known is not None else np.nan,
         "of_ceiling": known.of_ceiling if known is not None else np.nan,
-        "action": f"drop suspects ({row.dropped:.0%} of the rows)",
+        "action": f"drop suspects ({_percent(row.dropped)} of the rows)",
         "gain": row.difference,
         "low": row.low,
         "high": row.high,
@@ -140,6 +140,11 @@ def _cleaning(row: object, detection: pd.DataFrame) -> dict[str, object]:
         "cost": _COST["duplicate" if kind == "duplicate" else "drop"],
         "fails_when": _FAILS[kind],
     }
+
+
+def _percent(share: float) -> str:
+    """Whole percents; below one, a tenth of a percent: little is not nothing."""
+    return f"{share:.0%}" if share >= 0.0095 or share == 0 else f"{share:.1%}"
 
 
 def _keeping(row: object) -> dict[str, object]:

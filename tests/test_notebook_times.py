@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -190,6 +191,23 @@ def test_refresh_measures_and_writes_the_sentence(folder: Path):
     first = path.read_bytes()
     assert retidy() == []  # nothing is left to do
     assert path.read_bytes() == first
+
+
+def test_only_a_refresh_of_all_measures_again_from_an_empty_cache(folder: Path, monkeypatch):
+    monkeypatch.setenv("WORKBOOK_CACHE", str(folder / "mine"))
+    path = folder / "01_a_b.ipynb"
+    look = new_code_cell("import os\nprint(os.environ['WORKBOOK_CACHE'])")
+    path.write_text(written(page(look)), encoding="utf-8")
+    record_seconds(page(), path, 600)
+    refresh(["01_a_b"])
+    assert recorded_seconds(path) == 600  # what is in a cache already is no measurement
+    assert read(path).cells[1].outputs[0].text == f"{folder / 'mine'}\n"
+    refresh()
+    assert recorded_seconds(path) < 600
+    used = Path(read(path).cells[1].outputs[0].text.strip())
+    assert used != folder / "mine"
+    assert not used.exists()
+    assert os.environ["WORKBOOK_CACHE"] == str(folder / "mine")
 
 
 def test_tidy_renews_the_sentence_without_executing(folder: Path, capsys):

@@ -6,15 +6,17 @@ import copy
 import os
 import re
 import sys
+import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
 from helpers.cache import write_atomically
-from helpers.notebooks.times import record_seconds, with_time
+from helpers.notebooks.times import record_seconds, recorded_seconds, with_time
 from helpers.schema import REPO, DataError, near_match
 
 if TYPE_CHECKING:
@@ -186,10 +188,12 @@ def tidy(notebook: NotebookNode) -> NotebookNode:
     return tidied
 
 
-def refresh(names: Iterable[str] = (), *, timeout_s: float = 600.0) -> list[Path]:
+def refresh(names: Iterable[str] = (), *, timeout_s: float = 900.0) -> list[Path]:
     """Execute notebooks in order, tidy them and write them back, each as soon as it is done.
 
-    How long one took is recorded, and its *Time* sentence is written from the record.
+    All of them start from an empty cache of their own, as a learner's do who takes them in order;
+    how long each took is recorded, and its *Time* sentence is written from the record. Named ones
+    use the cache as it is, which makes them fast: they are measured only if they never were.
 
     Args:
         names: notebooks; none means all of them.
@@ -202,19 +206,38 @@ def refresh(names: Iterable[str] = (), *, timeout_s: float = 600.0) -> list[Path
         DataError: there is no notebook of that name; nothing has been executed then.
         RuntimeError: a cell failed; that file is unchanged, those before it are written.
     """
-    paths = sorted({find(name) for name in names} or NOTEBOOKS.glob("*.ipynb"))
+    named = sorted({find(name) for name in names})
+    paths = named or sorted(NOTEBOOKS.glob("*.ipynb"))
     bar = tqdm(paths, unit="notebook", disable=None)
-    for path in bar:
-        bar.set_description(path.stem)
-        before = [cell.source for cell in read(path).cells]
-        began = time.perf_counter()
-        notebook = tidy(execute(path, timeout_s=timeout_s))
-        seconds = time.perf_counter() - began
-        if [cell.source for cell in notebook.cells] != before:
-            raise RuntimeError(f"{path.name}: its source changed while it was executed; not saved.")
-        record_seconds(notebook, path, seconds)
-        write_atomically(path, written(with_time(notebook, path)))
+    with nullcontext() if named else _empty_cache():
+        for path in bar:
+            bar.set_description(path.stem)
+            before = [cell.source for cell in read(path).cells]
+            began = time.perf_counter()
+            notebook = tidy(execute(path, timeout_s=timeout_s))
+            seconds = time.perf_counter() - began
+            if [cell.source for cell in notebook.cells] != before:
+                raise RuntimeError(
+                    f"{path.name}: its source changed while it was executed; not saved."
+                )
+            if not named or recorded_seconds(path) is None:
+                record_seconds(notebook, path, seconds)
+            write_atomically(path, written(with_time(notebook, path)))
     return paths
+
+
+@contextmanager
+def _empty_cache() -> Iterator[None]:
+    """Give the notebooks that start meanwhile a cache of their own, and remove it afterwards."""
+    before = os.environ.get("WORKBOOK_CACHE")
+    with tempfile.TemporaryDirectory(prefix="workbook-cache-") as folder:
+        os.environ["WORKBOOK_CACHE"] = folder
+        try:
+            yield
+        finally:
+            del os.environ["WORKBOOK_CACHE"]
+            if before is not None:
+                os.environ["WORKBOOK_CACHE"] = before
 
 
 def retidy(names: Iterable[str] = ()) -> list[Path]:

@@ -10,11 +10,13 @@ import copy
 import html
 import logging
 import re
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers.cache import write_atomically
 from helpers.notebooks.execution import find, read
+from helpers.schema import REPO
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -23,6 +25,8 @@ __all__ = ["slide_type", "with_slides", "write_slides"]
 
 #: What nbconvert writes for a figure without a description of its own.
 _NO_ALT = r'alt="No description has been provided for this image"'
+_VENDOR = REPO / "site" / "_vendor"  # scripts of others, as the reading edition has them
+_TEMPLATE = Path(__file__).parent / "talk"  # what nbconvert's page is given in place of the web
 _BACKSTAGE = ("start(", "record(")  # calls of the cells that only keep the books
 
 
@@ -54,9 +58,9 @@ def with_slides(notebook: NotebookNode) -> NotebookNode:
 
 
 def write_slides(name: str, folder: Path) -> Path:
-    """Write a notebook as slides, one HTML page with its figures in it.
+    """Write a notebook as slides: an HTML page with its figures in it, and its scripts beside it.
 
-    The page takes reveal.js, which turns it into slides, from the web when it is opened.
+    The folder can be carried to any machine; a talk needs a browser and no network.
 
     Args:
         name: ``02_measure_loss``.
@@ -74,11 +78,20 @@ def write_slides(name: str, folder: Path) -> Path:
     talk = with_slides(read(path))
     quiet = logging.getLogger(__name__)
     quiet.setLevel(logging.ERROR)  # it warns of the descriptions that come in below
-    names = {"metadata": {"name": path.stem, "path": path.parent}}
-    page, _ = SlidesExporter(log=quiet, reveal_scroll=True).from_notebook_node(
-        talk, resources=names
+    diagrams = any("```mermaid" in cell.source for cell in talk.cells)
+    resources = {"metadata": {"name": path.stem, "path": path.parent}, "diagrams": diagrams}
+    exporter = SlidesExporter(
+        log=quiet,
+        template_name=_TEMPLATE.name,
+        extra_template_basedirs=[str(_TEMPLATE.parent)],
+        reveal_url_prefix="reveal",
+        reveal_theme=_TEMPLATE.name,
     )
-    folder.mkdir(parents=True, exist_ok=True)
+    page, _ = exporter.from_notebook_node(talk, resources=resources)
+    for scripts in ("reveal", "mathjax", *(["mermaid"] if diagrams else [])):
+        shutil.copytree(_VENDOR / scripts, folder / scripts, dirs_exist_ok=True)
+    (folder / "reveal" / "dist" / "theme").mkdir(exist_ok=True)
+    shutil.copy(_TEMPLATE / "talk.css", folder / "reveal" / "dist" / "theme")
     target = folder / f"{path.stem}.slides.html"
     write_atomically(target, _described(page, talk))
     return target
