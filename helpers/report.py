@@ -275,7 +275,8 @@ def _decisions(records: list[Record] | None, names: _Names) -> _Table | None:
             "score": r.get("score"),
             "finds (AUROC)": _decimals(r.get("auroc")),
             "action": r.get("action"),
-            "gain in AUC [interval]": _gain(r),
+            "gain in AUC [interval]": _interval(r, "gain", "low", "high"),
+            "log loss [interval]": _interval(r, "log_loss", "log_loss_low", "log_loss_high"),
             "verdict": r.get("verdict"),
             "cost": r.get("cost"),
             "fails when": r.get("fails_when"),
@@ -285,9 +286,9 @@ def _decisions(records: list[Record] | None, names: _Names) -> _Table | None:
     return _table("What to do with these data", rows, names, cards=True)
 
 
-def _gain(record: Record) -> str:
-    gain, low, high = (_decimals(record.get(n), sign=True) for n in ("gain", "low", "high"))
-    return f"{gain} [{low}, {high}]"
+def _interval(record: Record, *names: str) -> str:
+    middle, low, high = (_decimals(record.get(name), sign=True) for name in names)
+    return f"{middle} [{low}, {high}]"
 
 
 def _same(records: list[Record]) -> dict[str, Any]:

@@ -52,7 +52,8 @@ _FAILS = {
 _CLEANING = ("clean the labels", "leave good data alone")
 _COLUMNS = (
     *("purpose", "noise", "model", "score", "auroc", "of_ceiling", "action"),
-    *("gain", "low", "high", "recovered", "verdict", "cost", "fails_when"),
+    *("gain", "low", "high", "recovered", "verdict"),
+    *("log_loss", "log_loss_low", "log_loss_high", "cost", "fails_when"),
 )
 
 
@@ -69,9 +70,10 @@ def decision_table(
 
     Returns:
         ``purpose, noise, model, score, auroc, of_ceiling, action, gain, low, high, recovered,
-        verdict, cost, fails_when``. Gains are differences of AUC: to the uniform plan, or, for
-        small parts, to a random part of the same size whose training stops early. NaN where
-        something was not measured.
+        verdict, log_loss, log_loss_low, log_loss_high, cost, fails_when``. Gains are differences of
+        AUC: to the uniform plan, or, for small parts, to a random part of the same size whose
+        training stops early. The log loss is a difference, too, after the corrected line; below 0
+        is better. NaN where something was not measured.
     """
     rows = [_cleaning(row, detection) for row in recommended.itertuples() if _is_suspects(row)]
     if keep is not None:
@@ -137,6 +139,9 @@ def _cleaning(row: object, detection: pd.DataFrame) -> dict[str, object]:
         "high": row.high,
         "recovered": row.recovered,
         "verdict": _verdict(row.low, row.high),
+        "log_loss": row.corrected_difference,
+        "log_loss_low": row.corrected_low,
+        "log_loss_high": row.corrected_high,
         "cost": _COST["duplicate" if kind == "duplicate" else "drop"],
         "fails_when": _FAILS[kind],
     }
@@ -161,6 +166,7 @@ def _keeping(row: object) -> dict[str, object]:
         "high": row.stopped_high,
         "recovered": np.nan,
         "verdict": _verdict(row.stopped_low, row.stopped_high),
+        **dict.fromkeys(("log_loss", "log_loss_low", "log_loss_high"), np.nan),
         "cost": _COST["keep"],
         "fails_when": _FAILS["keep"],
     }
@@ -179,15 +185,22 @@ def in_words(table: pd.DataFrame) -> list[str]:
         >>> row = dict.fromkeys(_COLUMNS, "") | {
         ...     "purpose": "clean the labels", "noise": "20% flips", "model": "mlp",
         ...     "action": "drop suspects", "gain": 0.01, "low": 0.005, "high": 0.015,
-        ...     "verdict": HELPS}
-        >>> in_words(pd.DataFrame([row]))
-        ['20% flips, mlp: drop suspects helps, +0.0100 AUC [+0.0050, +0.0150].']
+        ...     "verdict": HELPS, "log_loss": 0.02, "log_loss_low": 0.01, "log_loss_high": 0.03}
+        >>> print(*in_words(pd.DataFrame([row])), sep="")
+        20% flips, mlp: drop suspects helps, +0.0100 AUC [+0.0050, +0.0150]; worse probabilities.
     """
     return [
         f"{_about(row)}: {row.action} {_verb(row.verdict)}, {row.gain:+.4f} AUC "
-        f"[{row.low:+.4f}, {row.high:+.4f}]."
+        f"[{row.low:+.4f}, {row.high:+.4f}]{_of_probabilities(row)}."
         for row in table.itertuples()
     ]
+
+
+def _of_probabilities(row: object) -> str:
+    """What is clear about the log loss; nothing where its interval holds 0, or is unknown."""
+    if row.log_loss_low > 0:
+        return "; worse probabilities"
+    return "; better probabilities" if row.log_loss_high < 0 else ""
 
 
 def _about(row: object) -> str:
@@ -220,8 +233,10 @@ def recommendation(table: pd.DataFrame) -> str:
         else " Under none of the planted noises did dropping suspects help clearly, either."
     )
     if best.verdict == HELPS:
+        worse = ", but with worse probabilities" * bool(best.log_loss_low > 0)
         return (
-            f"Drop the suspects of this log: {best.model} gains {numbers} on weeks unseen." + tail
+            f"Drop the suspects of this log: {best.model} gains {numbers} on weeks unseen{worse}."
+            + tail
         )
     return f"Nothing here beats leaving the data alone: dropping suspects gives {numbers}." + tail
 

@@ -10,6 +10,7 @@ from helpers.calibration import (
     calibration_error,
     calibration_table,
     fit_recalibration,
+    fit_through_noise,
     log_loss,
     log_loss_from_logits,
     shift_logits,
@@ -171,3 +172,79 @@ def test_an_impossible_number_of_bins_is_refused(bins):
 def test_recalibration_on_one_class_is_refused():
     with pytest.raises(ValueError, match="both classes; all 2 are 1"):
         fit_recalibration([1, 1], [0.0, 1.0])
+
+
+# ---------------------------------------------------------------- a line through noise
+
+
+def seen_through(noise: float, *, down: bool, rng: np.random.Generator, n: int = 200_000):
+    """Draw logits, genuine labels with a line of their own, and the labels as seen."""
+    z = rng.normal(size=n) * 2
+    genuine = rng.random(n) < expit(0.7 * z - 0.5)
+    turned = rng.random(n) < np.where(genuine, noise * down, noise)
+    return z, genuine, genuine ^ turned
+
+
+@pytest.mark.parametrize("down", [True, False])
+@pytest.mark.parametrize("noise", [0.05, 0.2, 0.4])
+def test_a_line_through_noise_is_the_line_of_the_genuine_labels(noise: float, down: bool):
+    z, genuine, seen = seen_through(noise, down=down, rng=np.random.default_rng(5))
+    line, rate = fit_through_noise(seen, z, down=down)
+    want = fit_recalibration(genuine, z)
+    assert rate == pytest.approx(noise, abs=0.015)
+    assert line.slope == pytest.approx(want.slope, rel=0.15)
+    assert line.intercept == pytest.approx(want.intercept, abs=0.15)
+    blind = fit_recalibration(seen, z)
+    assert abs(blind.intercept - want.intercept) > 2 * abs(line.intercept - want.intercept)
+
+
+def test_without_noise_the_rate_is_nought_and_the_line_the_plain_one():
+    z, genuine, _ = seen_through(0.2, down=True, rng=np.random.default_rng(9))
+    line, rate = fit_through_noise(genuine, z)
+    plain = fit_recalibration(genuine, z)
+    assert rate < 0.01
+    assert line.slope == pytest.approx(plain.slope, rel=0.03)
+    assert line.intercept == pytest.approx(plain.intercept, abs=0.03)
+
+
+def test_the_fit_is_the_best_of_a_fine_grid():
+    z, _, seen = seen_through(0.1, down=False, rng=np.random.default_rng(10), n=4000)
+    line, rate = fit_through_noise(seen, z, down=False)
+
+    def cost(slope: float, intercept: float, r: float) -> float:
+        q = r + (1 - r) * expit(slope * z + intercept)
+        return library_log_loss(seen, q) + np.log(slope) ** 2 / (2 * len(z))
+
+    best = cost(line.slope, line.intercept, rate)
+    for slope in line.slope * np.linspace(0.5, 2, 13):
+        for intercept in line.intercept + np.linspace(-0.5, 0.5, 11):
+            for r in (0.0, 0.05, rate, 0.1, 0.15, 0.3):
+                assert cost(slope, intercept, r) >= best - 1e-7
+
+
+def test_dropping_the_rows_that_look_wrong_gives_a_line_that_is_far_too_sure():
+    z, genuine, seen = seen_through(0.2, down=True, rng=np.random.default_rng(6))
+    looks_right = (0.7 * z - 0.5 > 0) == seen
+    few = np.random.default_rng(0).random(len(z)) < 0.02  # without exceptions there is no line
+    dropped = fit_recalibration(seen[looks_right | few], z[looks_right | few])
+    want = fit_recalibration(genuine, z).slope
+    assert dropped.slope > 2 * want
+    assert fit_through_noise(seen, z)[0].slope < 1.1 * want
+
+
+def test_classes_can_be_exchanged_where_both_are_turned():
+    z, _, seen = seen_through(0.1, down=True, rng=np.random.default_rng(7), n=20_000)
+    line, rate = fit_through_noise(seen, z)
+    other, same = fit_through_noise(~seen, -z)
+    assert same == pytest.approx(rate, abs=1e-3)
+    assert other.slope == pytest.approx(line.slope, rel=1e-2)
+    assert other.intercept == pytest.approx(-line.intercept, abs=1e-2)
+
+
+def test_where_noise_explains_everything_the_slope_stays_finite():
+    rng = np.random.default_rng(8)
+    z = np.repeat([-1.0, 1.0], 5000)
+    seen = (z > 0) ^ (rng.random(len(z)) < 0.1)
+    line, rate = fit_through_noise(seen, z)
+    assert np.isfinite([line.slope, line.intercept]).all()
+    assert 0 <= rate <= 0.12

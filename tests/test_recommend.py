@@ -9,10 +9,14 @@ import pandas as pd
 import pytest
 from small_samples import small_samples, small_samples_with_truth
 
+from helpers.calibration import fit_recalibration, fit_through_noise
 from helpers.evaluation import roc_auc
+from helpers.losses import cross_entropy
 from helpers.models import Trainer
 from helpers.noise import Noise
 from helpers.study import ORACLE, SUSPECTS, Bench, Settings, act_as_recommended
+from helpers.study.correction import corrected_line
+from helpers.study.plans import far_out_users
 
 SMALL = Settings(rows=600, updates=12, batch_size=64, seeds=2, repeats=10)
 NOISES = [None, Noise("flip", 0.2), Noise("duplicate", 0.2)]
@@ -74,6 +78,52 @@ def test_actions_are_judged_on_clean_test_labels(table, flips):
         fits = [flips.fit(action, seed).logits(samples.inputs(rows)) for seed in range(2)]
         want = np.mean([roc_auc(labels, z) for z in fits])
         assert found.loc[action, "auc"] == pytest.approx(want, abs=1e-9)
+
+
+def test_the_line_is_corrected_for_what_an_action_knows_to_be_wrong(table, flips):
+    samples, test = flips.samples, flips.samples.rows("test")
+    rows, seen = flips.world.role("valid")
+    right = seen == flips.world.role("valid", noisy=False)[1]
+    found = part(table, "20% flips")
+    lines = {
+        "uniform": lambda z: fit_recalibration(seen, z),
+        SUSPECTS: lambda z: fit_through_noise(seen, z)[0],
+        "drop what is wrong": lambda z: fit_recalibration(seen[right], z[right]),
+    }
+    losses = {}
+    for action, line in lines.items():
+        losses[action] = []
+        for seed in range(2):
+            fitted = flips.fit(action, seed)
+            better = line(fitted.logits(samples.inputs(rows)))
+            z = better.logits(fitted.logits(samples.inputs(test)))
+            losses[action].append(cross_entropy(samples.labels(test), z).mean())
+        want = np.mean(losses[action]) - np.mean(losses["uniform"])
+        assert found.loc[action, "corrected_difference"] == pytest.approx(want, abs=1e-6)
+    chance = found.loc["drop random, as many"]  # knows of nothing
+    assert chance["corrected_difference"] == chance["log_loss_difference"]
+
+
+@pytest.mark.parametrize("kind", ["misclick", "lost positive", "duplicate", "bot"])
+def test_what_is_corrected_follows_from_the_kind_of_noise(kind: str):
+    samples = small_samples_with_truth()
+    world = Bench.make(samples, "linear", SMALL, noise=Noise(kind, 0.2)).world
+    rows, labels = world.role("valid")
+    z = np.random.default_rng(1).normal(size=len(rows)) + 2 * labels - 3
+    users = samples.column("user_id", rows)
+    found = corrected_line(world, "valid", SUSPECTS, z)
+    plain = fit_recalibration(labels, z)
+    if kind == "misclick":
+        assert found == fit_through_noise(labels, z, down=False)[0]
+        assert found != plain
+    elif kind == "bot":
+        bots = far_out_users(users, cross_entropy(labels, z))
+        assert found == fit_recalibration(labels[~bots], z[~bots])
+        assert not set(users[bots]) & set(users[~bots])
+        assert labels[bots].mean() > 2 * labels[~bots].mean()
+    else:
+        assert found == plain
+    assert corrected_line(world, "valid", "drop random", z) == plain
 
 
 def test_differences_are_to_the_uniform_plan(table):

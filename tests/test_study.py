@@ -256,6 +256,7 @@ def test_an_arm_is_kept_bit_for_bit(benches, tmp_path):
         assert getattr(back, name) == getattr(arm, name)
     np.testing.assert_array_equal(back.logits, arm.logits)
     np.testing.assert_array_equal(back.recalibrated, arm.recalibrated)
+    np.testing.assert_array_equal(back.corrected, arm.corrected)
     pd.testing.assert_frame_equal(back.metrics, arm.metrics)
     assert [path.name for path in tmp_path.iterdir()] == ["arm.parquet"]
 
@@ -285,7 +286,7 @@ def test_what_looks_at_the_truth_or_at_nothing_is_never_chosen(monkeypatch):
         logits = logits + rng.normal(size=(2, size))
         auc = [roc_auc(bench.judged_labels("valid"), z) for z in logits]
         table = pd.DataFrame({name: auc for name in QUICK})
-        return Arm(bench.data, bench.kind, action, "valid", logits, logits, table)
+        return Arm(bench.data, bench.kind, action, "valid", logits, logits, logits, table)
 
     monkeypatch.setattr("helpers.study.whole.arm_of", best)
     few = dataclasses.replace(SMALL, rows=300, updates=2, repeats=5)

@@ -30,7 +30,8 @@ DETECTION = pd.DataFrame(
 def acted(low: float, high: float, *, data: str = "20% flips") -> dict[str, object]:
     gain = (low + high) / 2
     about = {"data": data, "model": "mlp", "action": "drop suspects", "dropped": 0.21}
-    return about | {"difference": gain, "low": low, "high": high, "recovered": 0.9}
+    loss = {"corrected_difference": 0.0, "corrected_low": -0.01, "corrected_high": 0.01}
+    return about | {"difference": gain, "low": low, "high": high, "recovered": 0.9} | loss
 
 
 def table(*rows: dict[str, object], keep: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -100,6 +101,17 @@ def test_the_recommendation_follows_the_data_without_planted_noise(own, begins: 
     assert "as in 20% flips, dropping" in said
 
 
+def test_worse_probabilities_are_said_beside_a_better_order():
+    worse = {"corrected_difference": 0.02, "corrected_low": 0.01, "corrected_high": 0.03}
+    own, planted = acted(0.001, 0.003, data="as is"), acted(0.01, 0.02)
+    said = verdict.recommendation(table(own | worse, planted))
+    assert "on weeks unseen, but with worse probabilities." in said
+    assert "probabilities" not in verdict.recommendation(table(own, planted))
+    first, second = verdict.in_words(table(own | worse, planted))
+    assert first.endswith("; worse probabilities.")
+    assert "probabilities" not in second
+
+
 def test_a_table_without_a_control_recommends_nothing():
     with pytest.raises(ValueError, match="no row of the data without planted noise"):
         verdict.recommendation(table(acted(0, 1)))
@@ -128,6 +140,8 @@ def test_every_sentence_of_the_study_agrees_with_its_interval(source: str):
         assert row.low <= row.gain <= row.high
         assert (f" {verdict.HELPS}, " in sentence) == (row.low > 0)
         assert (f" {verdict.HURTS}, " in sentence) == (row.high < 0)
+        assert ("; worse probabilities" in sentence) == (row.log_loss_low > 0)
+        assert ("; better probabilities" in sentence) == (row.log_loss_high < 0)
 
 
 def test_the_readme_shows_the_table_of_the_study():

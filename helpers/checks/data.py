@@ -19,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from helpers.checks.verdicts import (
+    fault_elsewhere,
     matching_hint,
     never_raises,
     not_yet,
@@ -99,7 +100,8 @@ def check_00_1(answer: Callable[..., Any]) -> str:
         return not_yet(f"one number should come back; {fault}")
     if not same(got, np.asarray(surprise * leverage)):
         return not_yet("try x = (3, 4), y = 1, z = 0: half of the root of 26 should come back.")
-    return "Correct: surprise |p - y| times leverage, the root of sum(x ** 2) + 1."
+    fault = fault_elsewhere(answer, np.array([3.0, 4.0]), 0.0, 0.0, want=np.sqrt(26) / 2)
+    return fault or "Correct: surprise |p - y| times leverage, the root of sum(x ** 2) + 1."
 
 
 @never_raises
@@ -200,7 +202,9 @@ def check_01_3(answer: Callable[..., Any]) -> str:
             "keep the rows where role is train and user_item_events is above 0, and take the mean "
             "of their labels."
         )
-    return "Correct: the mean label of the training samples with a history."
+    few = table.iloc[13:24], features.iloc[13:24]
+    fault = fault_elsewhere(answer, *few, want=7 / 11)
+    return fault or "Correct: the mean label of the training samples with a history."
 
 
 def _diary() -> pd.DataFrame:

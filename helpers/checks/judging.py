@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from helpers.checks.verdicts import (
     STILL_EMPTY,
     choice,
+    fault_elsewhere,
     matching_hint,
     never_raises,
     not_yet,
@@ -70,7 +71,8 @@ def check_08_2(answer: Callable[..., Any]) -> str:
     if fault := shape_fault(got, (4,)):
         return not_yet(f"one chance a row should come back; {fault}")
     if same(got, want):
-        return "Correct: the misclicks among all clicks, row by row."
+        fault = fault_elsewhere(answer, label[:2], p[:2], 0.2, want=[0.18 / 0.28, 0.1 / 0.6])
+        return fault or "Correct: the misclicks among all clicks, row by row."
     return not_yet("P(misclick | click) = P(misclick) / (P(misclick) + P(genuine click)).")
 
 

@@ -16,6 +16,7 @@ from helpers.actions import importance_sampling
 from helpers.checks.verdicts import (
     STILL_EMPTY,
     choice,
+    fault_elsewhere,
     matching_hint,
     never_raises,
     not_yet,
@@ -86,7 +87,9 @@ def check_03_2(answer: Callable[..., Any]) -> str:
     if np.isnan(got[2]).all() and same(got[:2], right[:2]):
         return not_yet("a bag without any item gives NaN: 0 / 0. It should give zeros.")
     if same(got, right):
-        return "Correct: repeats count, padding does not, and an empty bag gives zeros."
+        few = vectors[:2, :3], ids[:2, :3]
+        fault = fault_elsewhere(answer, *few, want=np.stack([few[0][0].mean(0), few[0][1, 0]]))
+        return fault or "Correct: repeats count, padding does not, and an empty bag gives zeros."
     return not_yet("multiply by the mask, sum over the bag, divide by how many ids are not 0.")
 
 
@@ -131,7 +134,7 @@ def check_04_2(answer: Callable[..., Any]) -> str:
     x, y = rng.normal(size=(5, 3)), np.array([0, 1, 1, 0, 1.0])
     p = rng.uniform(0.1, 0.9, 5)
     gradients = (p - y)[:, None] * np.hstack([x, np.ones((5, 1))])
-    right = np.linalg.norm(gradients, axis=1)
+    right = _norms(x, y, p)
     got = result_of(answer, x, y, p)
     if isinstance(got, str):
         return got
@@ -161,8 +164,15 @@ def check_04_2(answer: Callable[..., Any]) -> str:
     if fault := shape_fault(got, right.shape):
         return not_yet(f"shape {right.shape} should come back, one norm a sample; {fault}")
     if same(got, right):
-        return "Correct: surprise times leverage, the bias included."
+        fault = fault_elsewhere(
+            answer, x[:3, :2], y[:3], p[:3], want=_norms(x[:3, :2], y[:3], p[:3])
+        )
+        return fault or "Correct: surprise times leverage, the bias included."
     return not_yet("multiply |p - y| by sqrt(||x||^2 + 1), row by row.")
+
+
+def _norms(x: NDArray, y: NDArray, p: NDArray) -> NDArray:
+    return np.abs(p - y) * np.sqrt((x**2).sum(axis=1) + 1)
 
 
 @never_raises
@@ -244,7 +254,8 @@ def check_05_2(answer: Callable[..., Any]) -> str:
     if fault := shape_fault(got, (4,)):
         return not_yet(f"one weight a row should come back; {fault}")
     if same(got, plan.weight):
-        return "Correct: 1 / (N p). Under the draw every row counts as much as before."
+        fault = fault_elsewhere(answer, np.array([0.2, 0.8]), want=[2.5, 0.625])
+        return fault or "Correct: 1 / (N p). Under the draw every row counts as much as before."
     return not_yet("p_i times w_i must be 1/N for every row. Solve for w_i.")
 
 

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ParamSpec
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "STILL_EMPTY",
     "choice",
+    "fault_elsewhere",
     "matching_hint",
     "never_raises",
     "not_yet",
@@ -94,6 +95,21 @@ def result_of(answer: Callable[..., Any], *inputs: Any) -> NDArray | str:
     except _ANY_FAULT as error:
         return not_yet(f"it stops with {_words(error)}")
     return not_yet(numbers) if isinstance(numbers, str) else numbers
+
+
+def fault_elsewhere(answer: Callable[..., Any], *inputs: Any, want: ArrayLike) -> str:
+    """Return the verdict if an answer that was right once fails on other numbers, else "".
+
+    Example:
+        >>> fault_elsewhere(lambda x: x / 3, np.array([4.0, 6.0]), want=[2.0, 3.0])
+        'Not yet: right once, but not for other rows. Is a number written into it?'
+        >>> fault_elsewhere(lambda x: x / len(x), np.array([4.0, 6.0]), want=[2.0, 3.0])
+        ''
+    """
+    got = result_of(answer, *inputs)
+    if not isinstance(got, str) and same(got, np.asarray(want)):
+        return ""
+    return not_yet("right once, but not for other rows. Is a number written into it?")
 
 
 def shape_fault(got: NDArray, shape: tuple[int, ...]) -> str:

@@ -10,15 +10,16 @@ A :class:`Bench` is one model on one version of the data; an :class:`Arm` is one
 trained from every seed and judged; :func:`run_study` compares all arms.
 """
 
-from helpers.study.arms import CONFIRMED, QUICK, Arm, compare, judge, read_arm, write_arm
+from helpers.study.arms import CONFIRMED, CORRECTED, QUICK, Arm, compare, judge, read_arm, write_arm
 from helpers.study.bench import MADE_BY_STUDY, Bench, Settings
 from helpers.study.keep import FRACTIONS, WAYS, Keeper, keep_curve
-from helpers.study.plans import ACTIONS, ORACLE, REFERENCES, make_plans, suspects
-from helpers.study.recommend import SUSPECTS, act_as_recommended
+from helpers.study.plans import ACTIONS, ORACLE, REFERENCES, SUSPECTS, make_plans, suspects
+from helpers.study.recommend import act_as_recommended
 from helpers.study.whole import confirm, run_study
 
 __all__ = [
     "ACTIONS",
+    "CORRECTED",
     "CONFIRMED",
     "FRACTIONS",
     "MADE_BY_STUDY",

@@ -17,13 +17,26 @@ from helpers.evaluation import evaluate, roc_auc
 from helpers.intervals import NoInterval, paired_difference
 from helpers.losses import sigmoid
 from helpers.study.bench import Bench
+from helpers.study.correction import corrected_line
 
-__all__ = ["CONFIRMED", "QUICK", "Arm", "arm_of", "compare", "judge", "read_arm", "write_arm"]
+__all__ = [
+    "CORRECTED",
+    "CONFIRMED",
+    "QUICK",
+    "Arm",
+    "arm_of",
+    "compare",
+    "judge",
+    "read_arm",
+    "write_arm",
+]
 
 #: The metrics that plans are compared by on valid: quick to compute.
 QUICK = ("auc", "log_loss", "log_loss_recalibrated", "base_rate")
 #: The metrics that the chosen plan is confirmed by on test.
 CONFIRMED = ("auc", "user_auc", "ndcg_at_k", "log_loss", "log_loss_recalibrated", "base_rate")
+#: The log loss after a line that was fitted with what the plan knows to be wrong taken out.
+CORRECTED = "log_loss_corrected"
 _RECALIBRATED_ON = {"valid": "attribution", "test": "valid"}
 
 
@@ -38,6 +51,9 @@ class Arm:
         role: ``valid`` or ``test``.
         logits: shape ``(seeds, n)``.
         recalibrated: the same after a line fitted on an earlier role.
+        corrected: the same after a line for which the earlier role was corrected, as far as the
+            plan knows it to be wrong (:func:`corrected_line`); equal to ``recalibrated`` unless
+            :data:`CORRECTED` was asked for.
         metrics: one row a seed; columns as of :func:`helpers.evaluation.evaluate`.
     """
 
@@ -47,6 +63,7 @@ class Arm:
     role: str
     logits: np.ndarray
     recalibrated: np.ndarray
+    corrected: np.ndarray
     metrics: pd.DataFrame
 
 
@@ -54,7 +71,8 @@ def judge(bench: Bench, action: str, role: str, *, metrics: Iterable[str] = QUIC
     """Train one plan from every seed and judge it on a role.
 
     The recalibration (a line through the logits) is fitted on valid, or, when valid
-    itself is judged, on attribution.
+    itself is judged, on attribution. For :data:`CORRECTED` a plan that knows of wrong labels
+    among the train rows corrects for them there, too.
 
     Args:
         bench: what is trained on.
@@ -72,22 +90,27 @@ def judge(bench: Bench, action: str, role: str, *, metrics: Iterable[str] = QUIC
     inputs, labels = samples.inputs(rows), bench.judged_labels(role)
     earlier_inputs = samples.inputs(samples.rows(earlier))
     earlier_labels = bench.judged_labels(earlier)
-    logits, recalibrated, found = [], [], []
+    logits, recalibrated, corrected, found = [], [], [], []
     with threadpool_limits(1):  # on so small arrays threads would only wait for each other
         for seed in range(bench.settings.seeds):
             fitted = bench.fit(action, seed)
-            line = fit_recalibration(earlier_labels, fitted.logits(earlier_inputs))
+            before = fitted.logits(earlier_inputs)
+            line = fit_recalibration(earlier_labels, before)
+            better = line
+            if CORRECTED in metrics:
+                better = corrected_line(bench.world, earlier, action, before)
             logits.append(fitted.logits(inputs))
             recalibrated.append(line.logits(logits[-1]))
-            if set(metrics) <= set(QUICK):
+            corrected.append(better.logits(logits[-1]))
+            if set(metrics) <= {*QUICK, CORRECTED}:
                 found.append(_quick(labels, logits[-1], recalibrated[-1]))
             else:
                 who = {"users": samples.column("user_id", rows), "lists": samples.lists(rows)}
                 found.append(evaluate(labels, logits[-1], **who, recalibration=line))
+            found[-1] |= {CORRECTED: log_loss_from_logits(labels, corrected[-1])}
     table = pd.DataFrame(found)[list(metrics)]
-    return Arm(
-        bench.data, bench.kind, action, role, np.array(logits), np.array(recalibrated), table
-    )
+    judged = [np.array(each) for each in (logits, recalibrated, corrected)]
+    return Arm(bench.data, bench.kind, action, role, *judged, table)
 
 
 def _quick(labels: np.ndarray, logits: np.ndarray, recalibrated: np.ndarray) -> dict[str, float]:
@@ -98,6 +121,10 @@ def _quick(labels: np.ndarray, logits: np.ndarray, recalibrated: np.ndarray) -> 
         "log_loss_recalibrated": log_loss_from_logits(labels, recalibrated),
         "base_rate": base_rate(sigmoid(logits)),
     }
+
+
+#: Metrics that do not look at the logits as they are.
+_JUDGED_BY = {"log_loss_recalibrated": "recalibrated", CORRECTED: "corrected"}
 
 
 def compare(
@@ -139,14 +166,14 @@ def compare(
         lists = samples.lists(rows)
     found = []
     for metric in metrics:
-        used = "recalibrated" if metric == "log_loss_recalibrated" else "logits"
+        used = _JUDGED_BY.get(metric, "logits")
         try:
             interval = paired_difference(
                 labels,
                 getattr(before, used),
                 getattr(after, used),
                 users,
-                metric=metric,
+                metric="log_loss" if metric == CORRECTED else metric,
                 lists=lists,
                 repeats=bench.settings.repeats,
             )
@@ -176,6 +203,7 @@ def write_arm(arm: Arm, path: Path) -> None:
     """
     columns = {f"logit_{seed}": values for seed, values in enumerate(arm.logits)}
     columns |= {f"recalibrated_{seed}": values for seed, values in enumerate(arm.recalibrated)}
+    columns |= {f"corrected_{seed}": values for seed, values in enumerate(arm.corrected)}
     table = pd.DataFrame(columns)
     named = {name: getattr(arm, name) for name in ("data", "kind", "action", "role")}
     table.attrs = {**named, "metrics": json.dumps(arm.metrics.to_dict("list"))}
@@ -192,25 +220,33 @@ def read_arm(path: Path) -> Arm:
     table = pd.read_parquet(path)
     about = dict(table.attrs)
     metrics = pd.DataFrame(json.loads(about.pop("metrics")))
-    values = table.to_numpy().T.copy()
+    logits, recalibrated, corrected = np.split(table.to_numpy().T.copy(), 3)
     return Arm(
-        **about, logits=values[: len(metrics)], recalibrated=values[len(metrics) :], metrics=metrics
+        **about, logits=logits, recalibrated=recalibrated, corrected=corrected, metrics=metrics
     )
 
 
-def arm_of(bench: Bench, action: str, role: str, folder: Path | None) -> Arm:
-    """Return an arm judged by :data:`QUICK` on a role, from the folder where it is kept there.
+def arm_of(
+    bench: Bench,
+    action: str,
+    role: str,
+    folder: Path | None,
+    *,
+    metrics: Iterable[str] = QUICK,
+) -> Arm:
+    """Return an arm as judged on a role, from the folder where it is kept there.
 
     Args:
         bench: what is trained on.
         action: a plan of the bench.
         role: ``valid`` or ``test``.
         folder: keeps arms; None keeps none.
+        metrics: which ones the arm shall hold.
     """
     if folder is None:
-        return judge(bench, action, role)
+        return judge(bench, action, role, metrics=metrics)
     name = f"{bench.data}-{bench.kind}-{action}-{role}".replace(" ", "_").replace("%", "")
     path = folder / f"{name.replace(',', '')}.parquet"
     if not path.exists():
-        write_arm(judge(bench, action, role), path)
+        write_arm(judge(bench, action, role, metrics=metrics), path)
     return read_arm(path)  # also what was just written: the first run returns what the next does

@@ -13,7 +13,19 @@ from helpers.judging import World
 from helpers.models import Trainer
 from helpers.noise import chance_misclicked, chance_wrong, estimated_flip_share
 
-__all__ = ["ACTIONS", "ORACLE", "REFERENCES", "make_plans", "oracle_rows", "suspects"]
+__all__ = [
+    "ACTIONS",
+    "ORACLE",
+    "REFERENCES",
+    "SUSPECTS",
+    "far_out_users",
+    "make_plans",
+    "oracle_rows",
+    "suspects",
+]
+
+#: The action that is recommended; what it drops depends on the kind of noise.
+SUSPECTS = "drop suspects"
 
 #: What an oracle would do, and as much dropped at random: only where noise was planted.
 ORACLE = {
@@ -33,7 +45,7 @@ ACTIONS = {
     "relabel softly": "labels become their chance of a genuine 1",
     "truncated loss": "T-CE: a batch's worst positives count for nothing",
     "reweighted loss": "R-CE: weight p of the given label, to the power 0.5",
-    "drop suspects": "labels more likely wrong than right go, rows and all",
+    SUSPECTS: "labels more likely wrong than right go, rows and all",
     "drop highest gradient norm": "the tenth that pulls hardest",
     "drop highest loss": "the tenth that fits worst",
     "drop highest loss by class": "the same, within each class",
@@ -136,7 +148,7 @@ def suspects(world: World, probability: npt.ArrayLike, *, fallback: float) -> np
         return world.samples.table.iloc[world.rows].duplicated(keys).to_numpy()
     loss = importance.out_of_fold_losses(labels, probability)
     if kind == "bot":
-        return _far_out_users(world.users, loss)
+        return far_out_users(world.users, loss)
     if kind == "lost positive":
         return _highest(loss, labels == 0, fallback * (labels == 0).sum())
     share = estimated_flip_share(labels, probability)
@@ -152,7 +164,7 @@ def _highest(loss: np.ndarray, among: np.ndarray, count: float) -> npt.NDArray[n
     return marked
 
 
-def _far_out_users(users: np.ndarray, loss: np.ndarray) -> npt.NDArray[np.bool_]:
+def far_out_users(users: np.ndarray, loss: np.ndarray) -> npt.NDArray[np.bool_]:
     """Mark all rows of users whose mean loss is far above that of the others."""
     codes, _ = pd.factorize(users)
     mean = np.bincount(codes, loss) / np.bincount(codes)

@@ -18,14 +18,14 @@ from helpers.backend import tf
 from helpers.cache import cached, code_of
 from helpers.noise import Noise
 from helpers.samples import Samples
-from helpers.study.arms import Arm, arm_of, compare
+from helpers.study.arms import CORRECTED, QUICK, Arm, arm_of, compare
 from helpers.study.bench import MADE_BY_STUDY, Bench, Settings
-from helpers.study.plans import ORACLE
+from helpers.study.plans import ORACLE, SUSPECTS
 
-__all__ = ["SUSPECTS", "act_as_recommended"]
+__all__ = ["act_as_recommended"]
 
-#: The action that is recommended; what it drops depends on the kind of noise.
-SUSPECTS = "drop suspects"
+
+_METRICS = (*QUICK, CORRECTED)
 
 
 def act_as_recommended(
@@ -53,7 +53,9 @@ def act_as_recommended(
     Returns:
         One row a version of the data, model and action: ``data, model, action, dropped`` (share of
         rows), ``auc``; ``difference, low, high`` of the AUC to the uniform plan;
-        ``log_loss_difference, log_loss_low, log_loss_high``, of the recalibrated log loss; and
+        ``log_loss_difference, log_loss_low, log_loss_high``, of the recalibrated log loss;
+        ``corrected_difference, corrected_low, corrected_high``, the same after a line that is
+        corrected (:func:`helpers.study.correction.corrected_line`); uniform corrects nothing; and
         ``recovered``: the part of the way from random dropping to the oracle, NaN where the oracle
         does not gain.
 
@@ -100,7 +102,7 @@ def _all_rows(
         if noise is None or not noise.adds_rows:
             trainers[kind] = bench.trainer
         actions = (SUSPECTS, *(ORACLE if noise else ("drop random",)))
-        arms = {a: arm_of(bench, a, role, folder) for a in ("uniform", *actions)}
+        arms = {a: arm_of(bench, a, role, folder, metrics=_METRICS) for a in ("uniform", *actions)}
         found += _rows(bench, arms, role)
     return pd.DataFrame(found)
 
@@ -110,13 +112,18 @@ def _rows(bench: Bench, arms: dict[str, Arm], role: str) -> list[dict[str, float
     rows = []
     for action, arm in arms.items():
         table = compare(
-            bench, arms["uniform"], arm, role, metrics=("auc", "log_loss_recalibrated")
+            bench, arms["uniform"], arm, role, metrics=("auc", "log_loss_recalibrated", CORRECTED)
         ).set_index("metric")
-        auc, loss = table.loc["auc"], table.loc["log_loss_recalibrated"]
+        auc, loss, corrected = (
+            table.loc["auc"],
+            table.loc["log_loss_recalibrated"],
+            table.loc[CORRECTED],
+        )
         row = {"data": bench.data, "model": bench.kind, "action": action}
         row |= {"dropped": float((~bench.plans[action].kept).mean()), "auc": mean[action]}
         row |= {name: auc[name] for name in ("difference", "low", "high")}
         row |= {f"log_loss_{name}": loss[name] for name in ("difference", "low", "high")}
+        row |= {f"corrected_{name}": corrected[name] for name in ("difference", "low", "high")}
         rows.append(row | {"recovered": _recovered(mean, action)})
     return rows
 
