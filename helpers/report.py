@@ -275,8 +275,8 @@ def _decisions(records: list[Record] | None, names: _Names) -> _Table | None:
             "score": r.get("score"),
             "finds (AUROC)": _decimals(r.get("auroc")),
             "action": r.get("action"),
-            "gain in AUC [interval]": _interval(r, "gain", "low", "high"),
-            "log loss [interval]": _interval(r, "log_loss", "log_loss_low", "log_loss_high"),
+            "gain in AUC [interval]": _with_ends(r, "gain", "low", "high"),
+            "log loss [interval]": _with_ends(r, "log_loss", "log_loss_low", "log_loss_high"),
             "verdict": r.get("verdict"),
             "cost": r.get("cost"),
             "fails when": r.get("fails_when"),
@@ -286,9 +286,9 @@ def _decisions(records: list[Record] | None, names: _Names) -> _Table | None:
     return _table("What to do with these data", rows, names, cards=True)
 
 
-def _interval(record: Record, *names: str) -> str:
+def _with_ends(record: Record, *names: str) -> str:
     middle, low, high = (_decimals(record.get(name), sign=True) for name in names)
-    return f"{middle} [{low}, {high}]"
+    return middle if middle == _MISSING else f"{middle} [{low}, {high}]"
 
 
 def _same(records: list[Record]) -> dict[str, Any]:

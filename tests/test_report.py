@@ -55,6 +55,7 @@ def _change(metric: str, before: float, after: float, low: float, high: float) -
 def _decision() -> dict:
     found = {"score": "out-of-fold loss", "auroc": 0.91234, "of_ceiling": None}
     acted = {"action": "drop suspects", "gain": 0.01, "low": 0.002, "high": 0.0181}
+    acted |= {"log_loss": -0.012, "log_loss_low": -0.02, "log_loss_high": -0.0041}
     words = {"recovered": None, "verdict": "helps", "cost": "10 trainings", "fails_when": "never"}
     return (
         {"purpose": "clean the labels", "noise": "20% flips", "model": "mlp"}
@@ -379,6 +380,7 @@ def test_the_decision_table_says_score_gain_and_verdict(tmp_path):
     text = _text(_page(write_run(tmp_path / "run", made_up_results())))
     for told in ("20% flips", "0.9123", "+0.0100 [+0.0020, +0.0181]", "helps", "10 trainings"):
         assert told in text
+    assert "-0.0120 [-0.0200, -0.0041]" in text
     assert "<script>" not in _page(write_run(tmp_path / "again", made_up_results()))
 
 
