@@ -134,3 +134,15 @@ def test_before_after_fills_only_the_points_whose_interval_excludes_zero():
 def test_before_after_writes_the_numbers_of_the_table():
     texts = [text.get_text() for text in plot_before_after(_differences()).texts]
     assert texts[0] == "+0.0100  [+0.0040, +0.0200]"
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.1, 0.018, 0.002])
+def test_the_numbers_below_a_difference_do_not_touch(scale: float):
+    table = _differences().assign(low=0.3 * scale, difference=0.7 * scale, high=scale)
+    ax = plot_before_after(table)
+    ax.figure.canvas.draw()
+    left, right = ax.get_xlim()
+    shown = [t for t in ax.get_xticklabels() if left <= t.get_position()[0] <= right]
+    boxes = sorted((t.get_window_extent() for t in shown), key=lambda box: box.x0)
+    assert len(boxes) > 2
+    assert all(a.x1 < b.x0 for a, b in zip(boxes, boxes[1:], strict=False))

@@ -134,6 +134,7 @@ def plot_before_after(
         ax.text(1.02, place, numbers, transform=ax.get_yaxis_transform(), va="center", fontsize=9)
     ax.set_yticks(range(len(table)), _metric_names(table))
     ax.set(title=title, xlabel=xlabel, ylim=(len(table) - 0.5, -0.5))
+    ax.locator_params(axis="x", nbins=5)  # numbers of five digits need room
     ax.grid(visible=False, axis="y")
     return ax
 
