@@ -78,7 +78,7 @@ def test_an_empty_list_of_leaks_is_still_empty(stub):
         (lambda x, y, z: abs(expit(z) - y) * (x @ x + 1), "root is missing"),
         (lambda x, y, z: np.abs((expit(z) - y) * np.append(x, 1)).sum(), "adds up the sizes"),
         (lambda x, y, z: x, r"shape is (3,)"),
-        (lambda x, y, z: 2 * norm(x, y, z), "root of 26"),
+        (lambda x, y, z: 2 * norm(x, y, z), "0.6078"),
     ],
 )
 def test_each_wrong_norm_gets_the_hint_that_fits(answer, hint):
@@ -146,7 +146,7 @@ def test_a_count_with_a_constant_written_into_it_is_found():
         lambda e, u, i, c, d: count(e, u, i, fixed, d),
         lambda e, u, i, c, d: count(e, 1, i, c, d),
         lambda e, u, i, c, d: count(e, u, "tea", c, d),
-        lambda *_: 3,
+        lambda *_: 4,
     ):
         assert "written into the function" in check_01_2(answer)
 
@@ -189,7 +189,7 @@ def test_each_wrong_share_gets_the_hint_that_fits(answer, hint):
 def test_no_two_mistakes_give_the_same_number():
     counts = data._wrong_counts(data._diary(), pd.Timestamp("2024-03-04"))
     shares = data._wrong_shares(*data._small_samples())
-    for found, right in ((counts, 3.0), (shares, 7 / 11)):
+    for found, right in ((counts, 4.0), (shares, 7 / 11)):
         values = [round(float(v), 9) for v in found.values()]
         assert len({*values, right}) == len(values) + 1
 

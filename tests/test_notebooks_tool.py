@@ -140,7 +140,7 @@ def test_tidy_keeps_what_the_workbook_uses_and_nothing_else():
     assert tidied.cells[1].metadata == {
         "tags": ["solution"],
         "alt": "A line.",
-        "jupyter": {"source_hidden": True},
+        "jupyter": {"source_hidden": True, "outputs_hidden": True},
     }
     assert set(tidied.metadata) == {"kernelspec", "language_info"}
     assert "3.99" not in written(tidied)

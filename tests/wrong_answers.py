@@ -52,6 +52,11 @@ def count(events, user_id, item_id, cutoff, days, *, by=("user_id", "item_id"), 
     return int((rows.time < cutoff + pd.Timedelta(seconds=to)).sum())
 
 
+def exchanged(events, user_id, item_id, cutoff, days):
+    own = events[(events.user_id == user_id) & (events.item_id == item_id)].time
+    return int(((own > cutoff - pd.Timedelta(days=days)) & (own <= cutoff)).sum())
+
+
 def share(table, features):
     return table.label[(table.role == "train") & (features.user_item_events > 0)].mean()
 
@@ -244,8 +249,10 @@ EXERCISES: dict[str, Exercise] = {
             (functools.partial(count, by=("user_id",)), "forgets the item"),
             (functools.partial(count, by=("item_id",)), "forgets the user"),
             (functools.partial(count, after=False), "how far to look back"),
+            (exchanged, "borders are exchanged"),
+            (lambda e, *a: count(e.assign(time=e.time.dt.normalize()), *a), "compare moments"),
             (lambda *a: str(count(*a)), "got str"),
-            (lambda *a: 3, "written into"),
+            (lambda *a: 4, "written into"),
         ),
         STUBS,
     ),
@@ -287,6 +294,8 @@ EXERCISES: dict[str, Exercise] = {
             (lambda *a: [gradient(*a)[1]] * 2, "input is forgotten"),
             (lambda *a: np.array([gradient(*a)]).T, "flatten it to (2,)"),
             (lambda *a: np.array(gradient(*a)) * len(a[0]) / 5, "Is a number written into it?"),
+            (lambda area, price, w, b: gradient(area, price, w, 0.0), "bias is missing"),
+            (lambda area, price, w, b: gradient(area, price, 1.0, 0.0), "area for the prediction"),
         ),
         STUBS,
     ),
@@ -298,6 +307,7 @@ EXERCISES: dict[str, Exercise] = {
             (lambda y, z: y - expit(z), "sign is turned"),
             (lambda y, z: slope(y, z) * expit(z) * expit(-z), "p (1 - p) cancels"),
             (lambda y, z: slope(y, z).mean(), "the mean over"),
+            (lambda y, z: expit(-z) - y, "sign in the exponent"),
             (lambda y, z: slope(y, z)[::-1], "another order"),
             (lambda y, z: slope(y, z)[:, None], "flatten it to (4,)"),
             (lambda y, z: np.exp(z) / (1 + np.exp(z)) - y, "z = 1000"),
@@ -457,7 +467,8 @@ EXERCISES: dict[str, Exercise] = {
         (
             ("uniform", "another action has 0.7000"),
             ("nonsense", "as it stands in the table"),
-            (["drop"], "as it stands in the table"),
+            (["drop"], "take the name itself out"),
+            (7, "as it stands in the table"),
         ),
     ),
     "check_06_1": Exercise(
@@ -532,11 +543,11 @@ EXERCISES: dict[str, Exercise] = {
         checks.check_07_3,
         (fault_share,),
         (
-            (lambda g, r: fault_share(g, r) * 0.8, "divides by all rows"),
+            (lambda g, r: fault_share(g, r) * 0.79, "divides by all rows"),
             (lambda g, r: g["rows"].sum() / r, "everything that is gone"),
             (lambda g, r: 100 * fault_share(g, r), "per cent"),
-            (lambda g, r: 24, "this is a count"),
-            (lambda g, r: 24 / 800, "right once"),
+            (lambda g, r: 30, "this is a count"),
+            (lambda g, r: 30 / 790, "right once"),
             (lambda g, r: str(fault_share(g, r)), "got str"),
         ),
         STUBS,
@@ -563,6 +574,8 @@ EXERCISES: dict[str, Exercise] = {
             (lambda y, p, r: y * (1 - p), "the order is right"),
             (lambda y, p, r: misclick(y, p, r)[:, None], "flatten"),
             (lambda y, p, r: misclick(y, p, 0.05), "Is a number written into it?"),
+            (lambda y, p, r: y * p / (r * (1 - p) + p), "click is genuine"),
+            (lambda y, p, r: misclick(y, p, r) + (1 - y) * p, "cannot be a misclick"),
         ),
         STUBS,
     ),

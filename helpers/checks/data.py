@@ -83,6 +83,9 @@ def check_00_1(answer: Callable[..., Any]) -> str:
         "a norm is never negative. Take the absolute value of p - y.": (
             (sigmoid(z) - y) * leverage
         ),
+        "the sign in the exponent is turned: sigma(z) = 1 / (1 + exp(-z)).": (
+            abs(sigmoid(-z) - y) * leverage
+        ),
         "this uses the logit as if it were the probability: p = sigma(z).": abs(z - y) * leverage,
         "this is the surprise alone. Multiply by the leverage.": surprise,
         "this is the leverage alone. Multiply by the surprise.": leverage,
@@ -94,13 +97,14 @@ def check_00_1(answer: Callable[..., Any]) -> str:
             surprise * (np.abs(x).sum() + 1)
         ),
     }
-    if hint := matching_hint(got, mistakes):
+    if hint := matching_hint(got, mistakes, np.asarray(surprise * leverage)):
         return not_yet(hint)
     if fault := shape_fault(got, ()):
         return not_yet(f"one number should come back; {fault}")
     if not same(got, np.asarray(surprise * leverage)):
-        return not_yet("try x = (3, 4), y = 1, z = 0: half of the root of 26 should come back.")
-    fault = fault_elsewhere(answer, np.array([3.0, 4.0]), 0.0, 0.0, want=np.sqrt(26) / 2)
+        return not_yet("try x = (3, 4), y = 1, z = 2: 0.6078 should come back.")
+    want = sigmoid(1.0) * np.sqrt(26)
+    fault = fault_elsewhere(answer, np.array([3.0, 4.0]), 0.0, 1.0, want=want)
     return fault or "Correct: surprise |p - y| times leverage, the root of sum(x ** 2) + 1."
 
 
@@ -119,10 +123,12 @@ def check_01_1(answer: Iterable[str]) -> str:
         return "Still empty: write the names of the columns that leak, and run the cell again."
     if isinstance(answer, str) or not isinstance(answer, Iterable):
         return not_yet(f"give a set of names in curly brackets; got {answer!r:.60}.")
-    if isinstance(answer, Mapping) and all(isinstance(v, bool) for v in answer.values()):
+    if isinstance(answer, pd.Series) and answer.dtype == bool:
+        answer = answer.to_dict()
+    if isinstance(answer, Mapping) and all(v in (0, 1) for v in answer.values()):
         answer = [name for name, leaks in answer.items() if leaks]
     some = itertools.islice(answer, 100)  # an iterable may have no end
-    named = {str(name).strip().lower() for name in some}
+    named = {str(name).strip(" `'\"").lower().replace("_", " ") for name in some}
     if not named:
         return "Still empty: write the names of the columns that leak, and run the cell again."
     if unknown := sorted(named - set(LEAK_CANDIDATES)):
@@ -154,7 +160,7 @@ def check_01_2(answer: Callable[..., Any]) -> str:
 
     Example:
         >>> check_01_2(lambda events, user_id, item_id, cutoff, days: 0)
-        'Not yet: it returns 0 where 3 events count.'
+        'Not yet: it returns 0 where 4 events count.'
     """
     events, cutoff = _diary(), pd.Timestamp("2024-03-04")
     got = result_of(answer, events, 1, "tea", cutoff, 28)
@@ -164,10 +170,12 @@ def check_01_2(answer: Callable[..., Any]) -> str:
         return not_yet(f"one number should come back; {fault}")
     if hint := matching_hint(got, _wrong_counts(events, cutoff)):
         return not_yet(hint)
-    if got != 3:
-        return not_yet(f"it returns {got:g} where 3 events count.")
-    other = result_of(answer, events, 2, "jam", pd.Timestamp("2024-03-02"), 7)
-    if isinstance(other, str) or other.shape != () or other != 2:
+    if got != 4:
+        return not_yet(f"it returns {got:g} where 4 events count.")
+    other = result_of(answer, events, 2, "jam", pd.Timestamp("2024-03-01 12:00"), 7)
+    if not isinstance(other, str) and other.shape == () and other in (2, 5):
+        return not_yet("compare moments, not days, and count every event, also an equal one.")
+    if isinstance(other, str) or other.shape != () or other != 3:
         return not_yet(
             "right once, but not for another user, item, cutoff or number of days. Is one of "
             "them written into the function?"
@@ -195,15 +203,17 @@ def check_01_3(answer: Callable[..., Any]) -> str:
         return got
     if fault := shape_fault(got, ()):
         return not_yet(f"one number should come back; {fault}")
-    if hint := matching_hint(got, _wrong_shares(table, features)):
+    if hint := matching_hint(
+        got, _wrong_shares(table, features), np.asarray(_share(table, features, "train"))
+    ):
         return not_yet(hint)
     if not same(got, np.asarray(_share(table, features, "train"))):
         return not_yet(
             "keep the rows where role is train and user_item_events is above 0, and take the mean "
             "of their labels."
         )
-    few = table.iloc[13:24], features.iloc[13:24]
-    fault = fault_elsewhere(answer, *few, want=7 / 11)
+    few = table.iloc[::3], features.iloc[::3]
+    fault = fault_elsewhere(answer, *few, want=_share(*few, "train"))
     return fault or "Correct: the mean label of the training samples with a history."
 
 
@@ -212,17 +222,18 @@ def _diary() -> pd.DataFrame:
     rows = [
         *[(1, "tea", f"2024-01-{day:02d} 12:00:00") for day in (10, 20)],
         (1, "tea", "2024-02-04 23:59:59"),  # a second too old
-        (1, "tea", "2024-02-05 00:00:00"),  # the first moment of the 28 days
+        *[(1, "tea", "2024-02-05 00:00:00")] * 2,  # the first moment of the 28 days
         (1, "tea", "2024-02-20 10:00:00"),
         (1, "tea", "2024-03-03 23:59:59"),  # the last second before the cutoff
         (1, "tea", "2024-03-04 00:00:00"),  # the cutoff itself
-        *[(1, "tea", f"2024-03-{day:02d} 12:00:00") for day in (5, 6, 7, 8)],
+        *[(1, "tea", f"2024-03-{day:02d} 12:00:00") for day in range(5, 10)],
         *[(1, "jam", f"2024-02-{day:02d} 12:00:00") for day in range(6, 13)],
         *[(2, "tea", f"2024-02-{day:02d} 12:00:00") for day in range(6, 20)],
         *[
             (2, "jam", f"{day} 09:00:00")
-            for day in ("2024-02-10", "2024-02-28", "2024-03-01", "2024-03-03")
+            for day in ("2024-02-10", "2024-02-28", "2024-02-28", "2024-03-01", "2024-03-03")
         ],
+        *[(2, "jam", f"2024-03-01 {hour}:00:00") for hour in (15, 16)],
     ]
     events = pd.DataFrame(rows, columns=["user_id", "item_id", "time"])
     events["time"] = pd.to_datetime(events["time"])
@@ -250,6 +261,9 @@ def _wrong_counts(events: pd.DataFrame, cutoff: pd.Timestamp) -> Mapping[str, ND
         "it forgets the item: events of other products are in it.": user & young & past,
         "it forgets the user: events of other users are in it.": item & young & past,
         "it forgets the user and the item.": young & past,
+        "the borders are exchanged: cutoff - days counts, the cutoff does not.": (
+            user & item & late & at_cutoff
+        ),
         "it leaves out the first moment of the period: from cutoff - days on means >=.": (
             user & item & late & past
         ),

@@ -65,11 +65,16 @@ def check_08_2(answer: Callable[..., Any]) -> str:
             label == 1, rate * p / (rate * p + 1 - p), 0.0
         ),
         "this is 1 - p: the order is right, the chance is not.": np.where(label == 1, 1 - p, 0.0),
+        "this is the chance that the click is genuine.": np.where(label == 1, p / (slip + p), 0.0),
+        "this is the chance that a click is genuine, for all rows.": p / (slip + p),
+        "the labels are turned: 1 is a click.": np.where(label == 0, slip / (slip + p), 0.0),
     }
     if hint := matching_hint(got, mistakes, want):
         return not_yet(hint)
     if fault := shape_fault(got, (4,)):
         return not_yet(f"one chance a row should come back; {fault}")
+    if not same(got, want) and same(got[label == 1], want[label == 1]):
+        return not_yet("a row without a click cannot be a misclick: there the chance is 0.")
     if same(got, want):
         fault = fault_elsewhere(answer, label[:2], p[:2], 0.2, want=[0.18 / 0.28, 0.1 / 0.6])
         return fault or "Correct: the misclicks among all clicks, row by row."
@@ -96,15 +101,23 @@ def check_08_3(answer: Any, scores: ArrayLike, marked: ArrayLike) -> str:
     order = np.argsort(-scores, kind="stable")
     first = marked[order[:100]]
     right = first.mean()
-    if same(got, right):
+    last = scores[order[min(100, len(order)) - 1]]  # rows of equal score may stand for each other
+    sure, tied = marked[scores > last], marked[scores == last]
+    room = min(100, len(order)) - len(sure)
+    fewest, most = sure.sum() + max(0, room - (~tied).sum()), sure.sum() + min(room, tied.sum())
+    if fewest / len(first) - 1e-9 <= got <= most / len(first) + 1e-9:
         return f"Correct: {right:.0%} of them are wrong; {marked.mean():.0%} of all rows are."
     mistakes = {
         "these are the 100 least suspicious rows: sort the other way.": marked[order[-100:]].mean(),
         "this is the share among all rows. Look at the first 100 only.": marked.mean(),
         "this is a count: divide by 100.": first.sum(),
-        "this is the share of all wrong rows that are found (recall).": first.sum() / marked.sum(),
+        "this is the share of all wrong rows that are found (recall).": (
+            first.sum() / max(1, marked.sum())
+        ),
         "these are the first 100 rows of the table: sort by the score first.": marked[:100].mean(),
         "this is the share that is right, not wrong.": 1 - right,
     }
     hint = matching_hint(got, mistakes)
-    return not_yet(hint or "take the 100 rows with the highest score, then the mean of marked.")
+    if abs(got - right) < 0.01:
+        hint = "nearly: do not round."
+    return not_yet(hint or "take the 100 rows with the highest score, then the mean of `wrong`.")

@@ -60,12 +60,16 @@ def check_02_1(answer: Sequence[str]) -> str:
         >>> check_02_1("BCDA")
         'Not yet: the order is turned round: the hardest pull stands first.'
     """
-    if untouched(answer) or answer == "":
+    if hasattr(answer, "tolist"):
+        answer = answer.tolist()
+    if untouched(answer) or (isinstance(answer, str | list | tuple) and not len(answer)):
         return STILL_EMPTY
     if not isinstance(answer, str | list | tuple):
         return not_yet(f'give the four letters in order, such as "ABCD"; got {answer!r:.40}.')
     said = "".join(str(each) for each in answer).upper()
-    said = "".join(letter for letter in said if letter not in " ,;>-")
+    said = "".join(letter for letter in said if letter.isalnum())
+    if not said:
+        return STILL_EMPTY
     if sorted(said) != sorted(PULLS):
         return not_yet(f'give each of A, B, C and D once, such as "ABCD"; got {said!r:.40}.')
     y, z = np.array(list(PULLS.values())).T
@@ -105,19 +109,22 @@ def check_02_2(answer: Callable[..., Any]) -> str:
         >>> check_02_2(lambda area, price, weight, bias: None)[:11]
         'Still empty'
     """
-    area, price, line = np.array([0.6, 1.1, 1.3, 1.9, 2.4]), np.array([2, 2, 4, 5, 4.5]), (0.7, 0.2)
+    area, price = np.array([0.6, 1.1, 1.3, 1.9, 2.4]), np.array([0.4, 2, 0.9, 5, 1.5])
+    line = (0.7, 0.2)
     right = linear_gradient(area[:, None], price, line[:1], line[1])
     got = result_of(answer, area, price, *line)
     if isinstance(got, str):
         return got
     if fault := shape_fault(got, (2,)):
-        averaged = "" if got.size == 2 else " Average over the samples before you return."
+        averaged = "" if got.size <= 2 else " Average over the samples before you return."
         return not_yet(f"two numbers should come back, (by_weight, by_bias); {fault}{averaged}")
     if not np.isfinite(got).all():
         return not_yet("a number is NaN or infinite. Is something divided by 0?")
     if same(got, right):
-        few = fault_elsewhere(answer, area[:2], price[:2], 1.0, 0.0, want=[-0.915, -1.15])
+        few = fault_elsewhere(answer, area[:2], price[:2], 1.0, 0.0, want=[-0.435, -0.35])
         return few or "Correct: error times input for the weight, the mean error for the bias."
+    if hint := matching_hint(got, _wrong_predictions(area, price, *line)):
+        return not_yet(hint)
     if not same(got / right, np.full(2, got[0] / right[0])):
         return _one_wrong_part(got, right)
     return not_yet(_wrong_factor(got[0] / right[0], len(area)))
@@ -145,12 +152,12 @@ def check_02_3(answer: Callable[..., Any]) -> str:
         mixed = "" if got.size == 4 else " Is something averaged, or broadcast to a table?"
         return not_yet(f"one number a sample should come back, shape (4,); {fault}{mixed}")
     if not same(got, right):
-        return not_yet("try y = 1, z = 0: a slope of -1/2 should come back.")
+        return not_yet("try y = 1, z = 2: a slope of about -0.1192 should come back.")
     extreme = result_of(answer, np.array([0, 1.0]), np.array([1000, -1000.0]))
     if isinstance(extreme, str) or not same(extreme, np.array([1, -1.0])):
         return not_yet(
-            "right for small logits, but not for z = 1000. "
-            "Never compute exp of a large positive number: helpers.losses.sigmoid does not."
+            "right for small logits, but not for z = 1000 or z = -1000. Never compute exp of a "
+            "large positive number: exp(-|z|) is at most 1, and gives both."
         )
     return "Correct: sigma(z) - y, the probability minus the label, for every sample."
 
@@ -186,11 +193,13 @@ def check_02_4(answer: Callable[..., Any]) -> str:
 
 
 def _houses_with_a_typo() -> list[tuple[NDArray, NDArray]]:
-    """Return three tables of houses: the typo is at the large end, the small end, and between."""
+    """Return tables of houses: the typo is at the large end, the small end, and between."""
     tables = [
-        ([0.5, 0.8, 1.0, 1.3, 1.6, 3.0], [1.3, 2.9, 1.4, 2.9, 3.4, 3.0]),
+        ([0.5, 0.8, 1.0, 1.3, 1.6, 3.1], [1.3, 2.9, 1.4, 2.9, 3.4, 3.2]),
         ([2.1, 0.2, 2.5, 1.7, 2.8, 2.3], [4.1, 2.9, 5.6, 3.3, 5.4, 4.2]),
         ([0.5, 2.0, 1.0, 1.2, 1.5], [1.5, 4.1, 2.2, 0.3, 3.3]),
+        ([1.3, 3.1, 0.9, 1.8, 0.4, 0.8], [2.8, 5.5, 3.2, 3.8, 1.4, 2.2]),
+        ([0.9, 0.3, 1.1, 1.6, 1.9, 1.3], [1.4, 0.9, 1.6, 3.1, 1.8, 2.1]),
     ]
     return [(np.array(area), np.array(price)) for area, price in tables]
 
@@ -205,6 +214,16 @@ def _left_out_errors(area: NDArray, price: NDArray) -> NDArray:
     return np.array(errors)
 
 
+def _errors_of_the_others(area: NDArray, price: NDArray) -> NDArray:
+    """Return, for each sample left out, the summed absolute error of the line on the others."""
+    sums = []
+    for place in range(len(area)):
+        rest = np.arange(len(area)) != place
+        line = np.polyfit(area[rest], price[rest], 1)
+        sums.append(np.abs(np.polyval(line, area[rest]) - price[rest]).sum())
+    return np.array(sums)
+
+
 def _wrong_suspects(area: NDArray, price: NDArray) -> dict[str, NDArray]:
     """Return what the usual mistakes of exercise 4 give, by their hint."""
     weight, bias = np.polyfit(area, price, 1)
@@ -213,6 +232,14 @@ def _wrong_suspects(area: NDArray, price: NDArray) -> dict[str, NDArray]:
         "this line has seen the typo and bends towards it. Leave the house out before you fit.": (
             np.abs(seen).argmax()
         ),
+        "this fits areas by prices. np.polyfit(x, y, 1): the area is x, the price y.": (
+            np.abs(_left_out_errors(price, area)).argmax()
+        ),
+        "this divides each error by the price. The absolute error is asked for.": (
+            np.abs(left_out / price).argmax()
+        ),
+        "this is its area. Its place is asked for: argmax.": area[np.abs(left_out).argmax()],
+        "this is its price. Its place is asked for: argmax.": price[np.abs(left_out).argmax()],
         "this is the smallest error; the largest is asked for.": np.abs(left_out).argmin(),
         "this is counted from 1; places count from 0.": np.abs(left_out).argmax() + 1,
         "this is the error. Its place is asked for: argmax.": np.abs(left_out).max(),
@@ -231,6 +258,14 @@ def _wrong_suspects(area: NDArray, price: NDArray) -> dict[str, NDArray]:
         "this is the most expensive house. Which one does the line miss?": price.argmax(),
         "this is the cheapest house. Which one does the line miss?": price.argmin(),
     }
+    others = _errors_of_the_others(area, price)
+    places |= {
+        "this adds up the errors of the others. Look at the house that was left out.": (
+            others.argmax()
+        ),
+        "this looks for the fit that leaves the others the least error. Look at the house that was "
+        "left out.": others.argmin(),
+    }
     right = float(np.abs(left_out).argmax())
     return {hint: np.asarray(float(v)) for hint, v in places.items() if float(v) != right}
 
@@ -240,6 +275,7 @@ def _wrong_slopes(y: NDArray, logit: NDArray) -> Mapping[str, NDArray]:
     p, right = sigmoid(logit), cross_entropy_by_logit(y, logit)
     return {
         "this is z - y. Turn the logit into a probability first: p = sigma(z).": logit - y,
+        "the sign in the exponent is turned: sigma(z) = 1 / (1 + exp(-z)).": sigmoid(-logit) - y,
         "the sign is turned. Where y = 1 the loss falls as z grows: the slope is negative.": -right,
         "this is the probability alone. Where does the label come in?": p,
         "this is the loss itself. Its derivative is asked for.": cross_entropy(y, logit),
@@ -257,6 +293,31 @@ def _wrong_slopes(y: NDArray, logit: NDArray) -> Mapping[str, NDArray]:
     }
 
 
+def _wrong_predictions(
+    area: NDArray, price: NDArray, weight: float, bias: float
+) -> dict[str, NDArray]:
+    """Return the gradients of predictions that are not the line, by their hint."""
+
+    def gradient(prediction: NDArray) -> NDArray:
+        error = prediction - price
+        return np.array([(error * area).mean(), error.mean()])
+
+    predictions = {
+        "the bias is missing in the prediction, which is w x + b.": weight * area,
+        "the weight is missing in the prediction, which is w x + b.": area + bias,
+        "this takes the area for the prediction, which is w x + b.": area,
+        "this takes the price for the error. The error is prediction minus price.": 2 * price,
+    }
+    size = np.abs(weight * area + bias - price)
+    signless = np.array([(size * area).mean(), size.mean()])
+    mean = (weight * area + bias - price).mean()
+    return {
+        **{hint: gradient(prediction) for hint, prediction in predictions.items()},
+        "errors keep their sign here: no absolute value.": signless,
+        "multiply row by row before you take the mean.": np.array([mean * area.mean(), mean]),
+    }
+
+
 def _one_wrong_part(got: NDArray, right: NDArray) -> str:
     """Return the verdict when the two parts of a gradient are not wrong by one factor."""
     if same(got, right[::-1]):
@@ -267,7 +328,9 @@ def _one_wrong_part(got: NDArray, right: NDArray) -> str:
         return not_yet("the weight is right, the bias is not. What is dp/db of w x + b?")
     if same(got[1], right[1]):
         return not_yet("the bias is right, the weight is not. What is dp/dw of w x + b?")
-    return not_yet("multiply each error p - y by its own input x, then take the mean.")
+    return not_yet(
+        "check the prediction, w x + b; then multiply each error p - y by its own x, and average."
+    )
 
 
 def _wrong_factor(factor: float, samples: int) -> str:

@@ -10,6 +10,7 @@ Example:
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -78,7 +79,7 @@ def check_07_1(answer: Mapping[str, str]) -> str:
         if said.get(letter, fate) != fate:
             return not_yet(f"line {letter} {reason}")
     if missing := sorted(set(FATES) - set(said)):
-        return not_yet(f"right so far; {', '.join(missing)} is missing.")
+        return not_yet(f"right so far; still missing: {', '.join(missing)}.")
     return "Correct: rules first, then faults, and of copies the first stays."
 
 
@@ -107,17 +108,20 @@ def check_07_2(answer: str) -> str:
         return "Still empty: write the lines between the quotes, and run the cell again."
     if not isinstance(answer, str):
         return not_yet(f"give the lines as one text; got {type(answer).__name__}.")
-    if "user_behavior:" not in answer:
-        return not_yet("the lines belong under user_behavior: at the left margin.")
     try:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "schema.yaml"
             file.write_text(answer, encoding="utf-8", errors="replace")
-            parts = read_mapping(file).parts["user_behavior"]
+            mapping = read_mapping(file)
+            parts = mapping.parts.get("user_behavior", ())
     except DataError as error:
         return not_yet(f"{_swapped(answer)}{error}")
     except Exception as error:  # a check must never raise, whatever it is given
         return not_yet(f"it stops with {type(error).__name__}: {error}")
+    if not parts or not parts[0].line:
+        return not_yet(
+            "begin with the line user_behavior: at the left margin, and indent the others."
+        )
     if len(parts) != 1:
         return not_yet("there is one file, so there is one section.")
     hint = _part_hint(parts[0])
@@ -128,6 +132,10 @@ def _swapped(answer: str) -> str:
     """Return a hint where the stored name stands left of the colon."""
     if any(f"{stored}: {name}" in answer for name, stored in _COLUMNS.items()):
         return "the canonical name stands left, yours right, as in user_id: shopper. "
+    if re.search(r"^  event_type:", answer, re.MULTILINE):
+        return "a column's name goes under columns:, its words under values:. "
+    if re.search(r"^\s+sep:", answer, re.MULTILINE):
+        return "what separates the columns is called delimiter here. "
     return ""
 
 
@@ -155,7 +163,9 @@ def _part_hint(part: Part) -> str:
         "see and buy are no words of the workbook: values: {event_type: {see: ..., buy: ...}}.": (
             not values
         ),
-        "see is an impression and buy a purchase.": values != _VALUES,
+        "see is an impression and buy a purchase.": {k: values.get(k) for k in _VALUES} != _VALUES,
+        "the file is log.csv.": part.files not in ((), ("log.csv",)),
+        "nothing says that rows are to be left out.": bool(part.leave_out),
     }
     return next((hint for hint, applies in hints.items() if applies), "")
 
@@ -177,14 +187,18 @@ def check_07_3(answer: Callable[..., Any]) -> str:
         return got
     if fault := shape_fault(got, ()):
         return not_yet(f"one number should come back; {fault}")
-    if hint := matching_hint(got, _wrong_shares(gone, read)):
+    if hint := matching_hint(got, _wrong_shares(gone, read), np.asarray(_FAULTS / (read - _RULED))):
         return not_yet(hint)
-    if not same(got, np.asarray(24 / 800)):
-        return not_yet("of 1,000 rows 200 were left out and 24 are faulty: 24 / 800 is wanted.")
+    if not same(got, np.asarray(_FAULTS / (read - _RULED))):
+        return not_yet("divide the faulty rows by the rows that no rule left out.")
     other = result_of(answer, gone.iloc[:2], 500)
     if isinstance(other, str) or not same(other, np.asarray(20 / 350)):
         return not_yet("right once, but not for another table. Is a number written into it?")
     return "Correct: faults among the rows that were meant to be used."
+
+
+#: Rows of :func:`_gone` by kind.
+_RULED, _COPIES, _FAULTS = 210, 37, 30
 
 
 def _gone() -> pd.DataFrame:
@@ -193,14 +207,16 @@ def _gone() -> pd.DataFrame:
         ("price is not a number", 20),
         ("left out: ticket starts with A", 50),
         ("event_time is not a time", 4),
-        ("exact copy of an earlier row", 37),
+        ("exact copy of an earlier row", _COPIES),
+        ("left out: note holds copy", 10),
+        ("quantity is left blank or out of range", 6),
     ]
     return pd.DataFrame(rows, columns=["reason", "rows"])
 
 
 def _wrong_shares(gone: pd.DataFrame, read: int) -> dict[str, NDArray]:
     """Return what the usual mistakes compute, by their hint."""
-    everything, ruled, copies, faults = gone["rows"].sum(), 200, 37, 24
+    everything, ruled, copies, faults = gone["rows"].sum(), _RULED, _COPIES, _FAULTS
     shares = {
         "this divides by all rows that were read. Take off those that a rule left out.": (
             faults / read
@@ -212,7 +228,7 @@ def _wrong_shares(gone: pd.DataFrame, read: int) -> dict[str, NDArray]:
         ),
         "this is the share that rules left out. The faults are wanted.": ruled / read,
         "this is a count. Divide it.": faults,
-        "this counts the reasons, not the rows.": 2 / 5,
+        "this counts the reasons, not the rows.": 3 / 7,
         "this is in per cent. Return a share between 0 and 1.": 100 * faults / (read - ruled),
         "this also takes the copies off the rows below. They were meant to be used.": (
             faults / (read - ruled - copies)

@@ -45,10 +45,13 @@ def _judge_norms(model: Any, loss: Any, x: Any, y: Any, norms: Any) -> str:
     if fault := _fault_of_loss(model, loss, x, y):
         return not_yet(fault)
     n, few = count_rows(y), min(count_rows(y), _ROWS_OF_THE_LOOP)
-    if np.size(norms) == 1 < n:
-        return not_yet("this is one number: the length of the batch's gradient. One a row is asked")
     got = vector(norms, n)
     if isinstance(got, str):
+        alone = not isinstance(vector(norms, 1), str) or not isinstance(vector([norms], 1), str)
+        if alone and n > 1:
+            return not_yet(
+                "this is one number: the length of the batch's gradient. Give one a row."
+            )
         return got
     places = np.linspace(0, n - 1, few).astype(int)
     x, y, looked_at = take_rows(x, places), take_rows(y, places), got[places]
@@ -129,7 +132,10 @@ def _about_training_mode(model: Any) -> str:
     """Return a hint if the model has a layer that acts otherwise in training, or ""."""
     kinds = [type(layer).__name__ for layer in getattr(model, "layers", [])]
     other = next((k for k in kinds if "Dropout" in k or k == "BatchNormalization"), "")
-    return f"the model has {other}: call it with training=False, or rows mix or jump." * bool(other)
+    return (
+        f"the model has {other}: call it with training=False, or rows mix or jump. If you did: "
+        f"{_MANY_WAYS}"
+    ) * bool(other)
 
 
 def _length(gradient: list[NDArray]) -> float:

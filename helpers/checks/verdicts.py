@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ParamSpec
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
@@ -26,7 +28,10 @@ __all__ = [
 
 #: The verdict on an exercise that nobody has touched.
 STILL_EMPTY = "Still empty: fill in your answer and run the cell again."
-_EMPTY_BODY = "Still empty: write the function's body and run the cell again."
+_EMPTY_BODY = (
+    "Still empty: nothing came back. Write the function's body, end it with `return`, and run the "
+    "cell again."
+)
 #: Whatever a learner's code raises; an interrupt from the keyboard goes through.
 _ANY_FAULT = (Exception, SystemExit)
 _NO_NUMBERS = {"U": "text", "S": "text", "c": "complex numbers", "M": "dates", "m": "durations"}
@@ -56,7 +61,13 @@ def choice(answer: Any, right: str, hints: dict[str, str], praise: str) -> str:
     """Judge an answer that is one of a few words."""
     if untouched(answer):
         return STILL_EMPTY
-    word = answer.strip().lower() if isinstance(answer, str) else ""
+    if isinstance(answer, list | tuple | set) and len(answer) == 1:
+        answer = next(iter(answer))
+    if isinstance(answer, str) and not answer.strip():
+        return STILL_EMPTY
+    said = answer.lower().replace("_", " ") if isinstance(answer, str) else ""
+    said = re.sub(r"can't|can not", "cannot", said)
+    word = " ".join(re.sub(r"[^a-z ]", "", said).split())
     if word == right:
         return f"Correct: {praise}"
     if word in hints:
@@ -74,7 +85,7 @@ def vector(answer: Any, size: int) -> NDArray | str:
     if fault := shape_fault(got, (size,)):
         return not_yet(f"{size} numbers are wanted, one a row; {fault}")
     if not np.isfinite(got).all():
-        return not_yet("some numbers are NaN or infinite; what should they be?")
+        return not_yet("some numbers are NaN or infinite. Is something divided by 0?")
     return got
 
 
@@ -107,8 +118,17 @@ def fault_elsewhere(answer: Callable[..., Any], *inputs: Any, want: ArrayLike) -
         ''
     """
     got = result_of(answer, *inputs)
-    if not isinstance(got, str) and same(got, np.asarray(want)):
+    if isinstance(got, str) and got == _EMPTY_BODY:
+        return not_yet("right once, but for other rows nothing came back.")
+    if isinstance(got, str):
+        return got.replace("Not yet: ", "Not yet: right once, but for other rows ", 1)
+    right = np.asarray(want)
+    if same(got, right):
         return ""
+    if fault := shape_fault(got, right.shape):
+        return not_yet(f"right once, but for other rows {fault}")
+    if same(np.abs(got), right):
+        return not_yet("the sizes are right, the sign is not always: take the absolute value.")
     return not_yet("right once, but not for other rows. Is a number written into it?")
 
 
@@ -143,6 +163,11 @@ def matching_hint(
     for hint, wrong in mistakes.items():
         if same(got, np.asarray(wrong)):
             return hint
+    if right is not None and np.shape(got) == np.shape(right) and not same(got, right):
+        if any(same(got, np.round(right, places)) for places in (1, 2, 3, 4)):
+            return "nearly: do not round."
+        if got.shape == () and np.isnan(got):
+            return "this is NaN. Is no row left, or 0 divided by 0?"
     if right is None or got.ndim != 1 or got.shape != right.shape or same(got, right):
         return ""
     turned = same(np.sort(got), np.sort(right))
@@ -161,8 +186,12 @@ def not_yet(hint: str) -> str:
 
 def _numbers(value: Any) -> NDArray | str:
     """Return a value as floats, or what it is instead of numbers."""
+    if callable(value):
+        return "brackets are missing: a function came back, not what it gives. Call it."
     if isinstance(value, Iterator):  # it may have no end
         return f"a {type(value).__name__} gives its numbers only once; make a list of it."
+    if isinstance(value, pd.DataFrame) and not all(map(_is_number, value.dtypes)):
+        return "a whole table came back. If its rows are meant, count them with len(...)."
     if isinstance(value, str | bytes | Mapping | set | frozenset):
         return f"numbers are wanted; got {type(value).__name__}."
     try:
@@ -173,6 +202,10 @@ def _numbers(value: Any) -> NDArray | str:
         return raw.astype(float)
     except _ANY_FAULT:
         return f"numbers are wanted, in rows of one length; got {type(value).__name__}."
+
+
+def _is_number(dtype: Any) -> bool:
+    return getattr(dtype, "kind", "O") in "biuf"
 
 
 def _words(error: BaseException) -> str:

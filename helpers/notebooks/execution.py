@@ -165,7 +165,7 @@ def tidy(notebook: NotebookNode) -> NotebookNode:
     """Return a copy of a notebook without what differs from one execution to the next.
 
     Cells are named by their place (``cell-001``) and keep of their metadata what the workbook
-    uses: tags, ``alt`` and ``jupyter.source_hidden``. Timings, the state of widgets and
+    uses: tags, ``alt`` and whether it is folded. Timings, the state of widgets and
     progress bars go. Sources stay as they are, and so do other outputs: a warning is not tidied
     away but found by ``lint``.
 
@@ -276,7 +276,8 @@ def _last_started(notebook: NotebookNode) -> str:
 def _kept_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
     kept = {key: metadata[key] for key in ("alt", "tags") if metadata.get(key)}
     if metadata.get("jupyter", {}).get("source_hidden"):
-        kept["jupyter"] = {"source_hidden": True}
+        # What a solution prints would give it away: it is folded like its source.
+        kept["jupyter"] = {"source_hidden": True, "outputs_hidden": True}
     return kept
 
 
