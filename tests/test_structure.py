@@ -60,7 +60,7 @@ def exercise(heading: str) -> list[NotebookNode]:
     """Return the two cells of an exercise: the task and its solution."""
     folded = {"tags": ["solution", "hide-input"], "jupyter": {"source_hidden": True}}
     task = new_markdown_cell(f"## Exercise {heading}\n\nDo it.")
-    return [task, new_code_cell("answer = 1", metadata=folded)]
+    return [task, new_code_cell("# Solution\nanswer = 1", metadata=folded)]
 
 
 def good_notebook() -> NotebookNode:
@@ -205,6 +205,7 @@ PLANTED = [
         "no cell tagged `solution`",
     ),
     ("solutions_are_folded", with_metadata(11, tags=["solution", "hide-input"]), SOLUTION),
+    ("solutions_are_folded", with_source(11, "answer = 1"), "make it `# Solution`"),
     ("readers_are_asked", with_source(10, "Do it."), "numbered 2, 3"),
     ("readers_are_asked", with_source(12, "## Exercise 2"), 'kind "Code"'),
     ("readers_are_asked", with_source(14, "Do it."), 'kind "On data"'),

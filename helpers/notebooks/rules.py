@@ -330,6 +330,11 @@ def _solutions_are_folded(page: Page) -> Iterator[str]:
                 f"cell {cell.number} is a solution and needs all of the tags `solution` and "
                 "`hide-input` and the metadata jupyter.source_hidden"
             )
+        elif all(marks) and not named:
+            yield (
+                f"cell {cell.number}: the first line of a solution shows although it is folded; "
+                "make it `# Solution`"
+            )
 
 
 def _readers_are_asked(page: Page) -> Iterator[str]:

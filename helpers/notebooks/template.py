@@ -209,4 +209,4 @@ def _solution(source: str) -> NotebookNode:
     from nbformat.v4 import new_code_cell
 
     folded = {"tags": ["solution", "hide-input"], "jupyter": {"source_hidden": True}}
-    return new_code_cell(source, metadata=folded)
+    return new_code_cell(f"# Solution\n{source}", metadata=folded)
