@@ -77,7 +77,7 @@ def opened(browser: Browser, workbook: Path) -> Iterator[str]:
             start_new_session=True,
         )
     try:
-        within(60, lambda: seen.exists() or server.poll() is not None, "JupyterLab's start")
+        within(PATIENCE_S, lambda: seen.exists() or server.poll() is not None, "JupyterLab's start")
         assert seen.exists(), log.read_text()
         yield seen.read_text()
     finally:
