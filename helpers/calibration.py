@@ -360,15 +360,16 @@ def fit_through_noise(
     plain = fit_recalibration(labels, logits)
     truth, z = check_rows(labels, logits, both_classes=True, name="logits")
 
+    classes = 2 if down else 1  # that are turned
+
     def loss(at: Floats) -> tuple[float, Floats]:
         slope, rate = np.exp(at[0]), at[2]
         p = np.clip(expit(slope * z + at[1]), 1e-12, 1 - 1e-12)
-        turned_ones = 1.0 if down else 0.0
-        genuine = 1 - rate * (1 + turned_ones)
+        genuine = 1 - classes * rate
         seen = rate + genuine * p
         by_seen = (seen - truth) / (seen * (1 - seen))
         by_logit = by_seen * genuine * p * (1 - p)
-        by_rate = by_seen * (1 - (1 + turned_ones) * p)
+        by_rate = by_seen * (1 - classes * p)
         value = -(xlogy(truth, seen) + xlog1py(1 - truth, -seen)).mean()
         slopes = [(by_logit * z).mean() * slope + at[0] / len(z), by_logit.mean(), by_rate.mean()]
         return value + at[0] ** 2 / (2 * len(z)), np.array(slopes)

@@ -93,8 +93,8 @@ def bootstrap_by_user(
     Args:
         metric: a key of :data:`METRICS`.
         labels: 0 or 1, shape ``(n,)``.
-        scores: shape ``(n,)``; logits for ``log_loss``, ``log_loss_recalibrated`` (recalibrated
-            logits) and ``base_rate``.
+        scores: shape ``(n,)``; logits for ``log_loss`` and ``base_rate``, those after a line for
+            ``log_loss_recalibrated`` and ``log_loss_corrected``.
         users: who each row belongs to, shape ``(n,)``.
         repeats: number of draws.
         seed: start of the random draws.
@@ -424,6 +424,7 @@ _BY_ROW: dict[str, Callable[[Floats, Floats, Integers], Statistic]] = {
     "user_auc": _user_auc,
     "log_loss": _log_loss,
     "log_loss_recalibrated": _log_loss,
+    "log_loss_corrected": _log_loss,
     "base_rate": _base_rate,
 }
 _BY_LIST = {"ndcg_at_k": "ndcg", "recall_at_k": "recall", "hit_rate_at_k": "hit_rate"}

@@ -14,7 +14,7 @@ language = "en"
 html_title = "Sample importance workbook"
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "diagrams", "pages"]
-exclude_patterns = ["files"]
+exclude_patterns = ["files", "reveal/**"]  # reveal.js is for the slides
 templates_path = ["_templates"]
 
 # The notebooks are stored executed: their outputs are shown, nothing is run.

@@ -20,6 +20,7 @@ PLAIN = {
     "user_auc": lambda y, z, users, lists: ranking.user_auc(y, z, users).value,
     "log_loss": lambda y, z, users, lists: calibration.log_loss_from_logits(y, z),
     "log_loss_recalibrated": lambda y, z, users, lists: calibration.log_loss_from_logits(y, z),
+    "log_loss_corrected": lambda y, z, users, lists: calibration.log_loss_from_logits(y, z),
     "base_rate": lambda y, z, users, lists: np.mean(1 / (1 + np.exp(-z))),
     "ndcg_at_k": lambda y, z, users, lists: ranking.ndcg_at_k(y, z, lists, k=3).value,
     "recall_at_k": lambda y, z, users, lists: ranking.recall_at_k(y, z, lists, k=3).value,

@@ -126,6 +126,15 @@ def test_what_is_corrected_follows_from_the_kind_of_noise(kind: str):
     assert corrected_line(world, "valid", "drop random", z) == plain
 
 
+def test_where_one_class_would_have_no_row_left_the_line_takes_all(monkeypatch):
+    samples = small_samples_with_truth()
+    world = Bench.make(samples, "linear", SMALL, noise=Noise("bot", 0.2)).world
+    labels = world.role("valid")[1]
+    z = np.random.default_rng(1).normal(size=len(labels))
+    monkeypatch.setattr("helpers.study.correction.far_out_users", lambda *_: labels == 1)
+    assert corrected_line(world, "valid", SUSPECTS, z) == fit_recalibration(labels, z)
+
+
 def test_differences_are_to_the_uniform_plan(table):
     for noise in ("clean", "20% flips", "20% duplicates"):
         found = part(table, noise)

@@ -73,6 +73,7 @@ def check_00_1(answer: Callable[..., Any]) -> str:
     if isinstance(got, str):
         return got
     surprise, leverage = abs(sigmoid(z) - y), np.sqrt(x @ x + 1)
+    right = np.asarray(surprise * leverage)
     mistakes = {
         "this is the gradient, a list of numbers. Its length is asked for: one number.": (
             (sigmoid(z) - y) * np.append(x, 1)
@@ -97,11 +98,11 @@ def check_00_1(answer: Callable[..., Any]) -> str:
             surprise * (np.abs(x).sum() + 1)
         ),
     }
-    if hint := matching_hint(got, mistakes, np.asarray(surprise * leverage)):
+    if hint := matching_hint(got, mistakes, right):
         return not_yet(hint)
     if fault := shape_fault(got, ()):
         return not_yet(f"one number should come back; {fault}")
-    if not same(got, np.asarray(surprise * leverage)):
+    if not same(got, right):
         return not_yet("try x = (3, 4), y = 1, z = 2: 0.6078 should come back.")
     want = sigmoid(1.0) * np.sqrt(26)
     fault = fault_elsewhere(answer, np.array([3.0, 4.0]), 0.0, 1.0, want=want)
@@ -198,16 +199,15 @@ def check_01_3(answer: Callable[..., Any]) -> str:
         'Not yet'
     """
     table, features = _small_samples()
+    right = np.asarray(_share(table, features, "train"))
     got = result_of(answer, table, features)
     if isinstance(got, str):
         return got
     if fault := shape_fault(got, ()):
         return not_yet(f"one number should come back; {fault}")
-    if hint := matching_hint(
-        got, _wrong_shares(table, features), np.asarray(_share(table, features, "train"))
-    ):
+    if hint := matching_hint(got, _wrong_shares(table, features), right):
         return not_yet(hint)
-    if not same(got, np.asarray(_share(table, features, "train"))):
+    if not same(got, right):
         return not_yet(
             "keep the rows where role is train and user_item_events is above 0, and take the mean "
             "of their labels."

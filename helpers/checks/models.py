@@ -372,9 +372,9 @@ def _wrong_ratios(labels: NDArray, scores: NDArray) -> dict[str, NDArray]:
     discount = 1 / np.log2(np.arange(2, len(labels) + 2))
     later = 1 / np.log2(np.arange(3, len(labels) + 3))
     by_place = 1 / np.arange(1, len(labels) + 1)
-    ranked, upward = labels[np.argsort(-scores)], labels[np.argsort(scores)]
-    best = np.sort(labels)[::-1]
     rows = np.argsort(-scores)
+    ranked, upward = labels[rows], labels[np.argsort(scores)]
+    best = np.sort(labels)[::-1]
     three = discount[:3].sum() if labels.sum() != 3 else discount[:2].sum()
     ratios = {
         "the best order has as many gains on top as there are positives; count them.": (

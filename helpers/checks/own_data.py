@@ -21,6 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from helpers.checks.verdicts import (
+    fault_elsewhere,
     matching_hint,
     never_raises,
     not_yet,
@@ -182,19 +183,18 @@ def check_07_3(answer: Callable[..., Any]) -> str:
         'Still empty'
     """
     gone, read = _gone(), 1000
+    right = np.asarray(_FAULTS / (read - _RULED))
     got = result_of(answer, gone, read)
     if isinstance(got, str):
         return got
     if fault := shape_fault(got, ()):
         return not_yet(f"one number should come back; {fault}")
-    if hint := matching_hint(got, _wrong_shares(gone, read), np.asarray(_FAULTS / (read - _RULED))):
+    if hint := matching_hint(got, _wrong_shares(gone, read), right):
         return not_yet(hint)
-    if not same(got, np.asarray(_FAULTS / (read - _RULED))):
+    if not same(got, right):
         return not_yet("divide the faulty rows by the rows that no rule left out.")
-    other = result_of(answer, gone.iloc[:2], 500)
-    if isinstance(other, str) or not same(other, np.asarray(20 / 350)):
-        return not_yet("right once, but not for another table. Is a number written into it?")
-    return "Correct: faults among the rows that were meant to be used."
+    fault = fault_elsewhere(answer, gone.iloc[:2], 500, want=20 / 350)
+    return fault or "Correct: faults among the rows that were meant to be used."
 
 
 #: Rows of :func:`_gone` by kind.

@@ -47,8 +47,7 @@ def _judge_norms(model: Any, loss: Any, x: Any, y: Any, norms: Any) -> str:
     n, few = count_rows(y), min(count_rows(y), _ROWS_OF_THE_LOOP)
     got = vector(norms, n)
     if isinstance(got, str):
-        alone = not isinstance(vector(norms, 1), str) or not isinstance(vector([norms], 1), str)
-        if alone and n > 1:
+        if not isinstance(vector(np.atleast_1d(norms), 1), str):
             return not_yet(
                 "this is one number: the length of the batch's gradient. Give one a row."
             )

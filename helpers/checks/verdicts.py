@@ -11,6 +11,7 @@ from typing import Any, ParamSpec
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from pandas.api.types import is_numeric_dtype
 
 __all__ = [
     "STILL_EMPTY",
@@ -190,7 +191,7 @@ def _numbers(value: Any) -> NDArray | str:
         return "brackets are missing: a function came back, not what it gives. Call it."
     if isinstance(value, Iterator):  # it may have no end
         return f"a {type(value).__name__} gives its numbers only once; make a list of it."
-    if isinstance(value, pd.DataFrame) and not all(map(_is_number, value.dtypes)):
+    if isinstance(value, pd.DataFrame) and not all(map(is_numeric_dtype, value.dtypes)):
         return "a whole table came back. If its rows are meant, count them with len(...)."
     if isinstance(value, str | bytes | Mapping | set | frozenset):
         return f"numbers are wanted; got {type(value).__name__}."
@@ -202,10 +203,6 @@ def _numbers(value: Any) -> NDArray | str:
         return raw.astype(float)
     except _ANY_FAULT:
         return f"numbers are wanted, in rows of one length; got {type(value).__name__}."
-
-
-def _is_number(dtype: Any) -> bool:
-    return getattr(dtype, "kind", "O") in "biuf"
 
 
 def _words(error: BaseException) -> str:

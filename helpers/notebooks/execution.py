@@ -8,8 +8,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +93,9 @@ def written(notebook: NotebookNode) -> str:
     return nbformat.writes(notebook).rstrip("\n") + "\n"
 
 
-def execute(path: str | Path, *, timeout_s: float = 600.0) -> NotebookNode:
+def execute(
+    path: str | Path, *, timeout_s: float = 600.0, env: Mapping[str, str] | None = None
+) -> NotebookNode:
     """Execute a notebook from its first cell, in a fresh kernel and in its own folder.
 
     Progress bars are switched off in the kernel, as a stored notebook must hold none.
@@ -102,6 +103,7 @@ def execute(path: str | Path, *, timeout_s: float = 600.0) -> NotebookNode:
     Args:
         path: the notebook; the file stays as it is.
         timeout_s: seconds that one cell may take.
+        env: what its environment has beside this process's own.
 
     Returns:
         The notebook with its new outputs.
@@ -124,7 +126,7 @@ def execute(path: str | Path, *, timeout_s: float = 600.0) -> NotebookNode:
         resources={"metadata": {"path": str(path.parent)}},
     )
     try:
-        client.execute(env=os.environ | _NO_BARS)
+        client.execute(env=os.environ | _NO_BARS | (env or {}))
     except CellExecutionError as error:
         raise RuntimeError(
             f"{error.traceback}\n{path.name}, {_last_started(notebook)}: {error.ename}: "
@@ -209,12 +211,13 @@ def refresh(names: Iterable[str] = (), *, timeout_s: float = 900.0) -> list[Path
     named = sorted({find(name) for name in names})
     paths = named or sorted(NOTEBOOKS.glob("*.ipynb"))
     bar = tqdm(paths, unit="notebook", disable=None)
-    with nullcontext() if named else _empty_cache():
+    with tempfile.TemporaryDirectory(prefix="workbook-cache-") as empty:
+        env = {} if named else {"WORKBOOK_CACHE": empty}
         for path in bar:
             bar.set_description(path.stem)
             before = [cell.source for cell in read(path).cells]
             began = time.perf_counter()
-            notebook = tidy(execute(path, timeout_s=timeout_s))
+            notebook = tidy(execute(path, timeout_s=timeout_s, env=env))
             seconds = time.perf_counter() - began
             if [cell.source for cell in notebook.cells] != before:
                 raise RuntimeError(
@@ -224,20 +227,6 @@ def refresh(names: Iterable[str] = (), *, timeout_s: float = 900.0) -> list[Path
                 record_seconds(notebook, path, seconds)
             write_atomically(path, written(with_time(notebook, path)))
     return paths
-
-
-@contextmanager
-def _empty_cache() -> Iterator[None]:
-    """Give the notebooks that start meanwhile a cache of their own, and remove it afterwards."""
-    before = os.environ.get("WORKBOOK_CACHE")
-    with tempfile.TemporaryDirectory(prefix="workbook-cache-") as folder:
-        os.environ["WORKBOOK_CACHE"] = folder
-        try:
-            yield
-        finally:
-            del os.environ["WORKBOOK_CACHE"]
-            if before is not None:
-                os.environ["WORKBOOK_CACHE"] = before
 
 
 def retidy(names: Iterable[str] = ()) -> list[Path]:

@@ -19,8 +19,8 @@ from helpers.study.whole import confirm, run_study
 
 __all__ = [
     "ACTIONS",
-    "CORRECTED",
     "CONFIRMED",
+    "CORRECTED",
     "FRACTIONS",
     "MADE_BY_STUDY",
     "ORACLE",

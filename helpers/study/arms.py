@@ -20,8 +20,8 @@ from helpers.study.bench import Bench
 from helpers.study.correction import corrected_line
 
 __all__ = [
-    "CORRECTED",
     "CONFIRMED",
+    "CORRECTED",
     "QUICK",
     "Arm",
     "arm_of",
@@ -173,7 +173,7 @@ def compare(
                 getattr(before, used),
                 getattr(after, used),
                 users,
-                metric="log_loss" if metric == CORRECTED else metric,
+                metric=metric,
                 lists=lists,
                 repeats=bench.settings.repeats,
             )

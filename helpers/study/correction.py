@@ -32,13 +32,14 @@ def corrected_line(world: World, role: str, action: str, logits: np.ndarray) -> 
     labels = world.role(role)[1]
     kept = np.ones(len(labels), dtype=bool)
     kind = world.noise.kind if world.noise else "flip"
-    if action == next(iter(ORACLE)):
+    oracle, _ = ORACLE
+    if action == oracle:
         kept = labels == world.role(role, noisy=False)[1]
     elif action == SUSPECTS and kind in ("flip", "misclick", "popular misclick"):
         return fit_through_noise(labels, logits, down=kind == "flip")[0]
     elif action == SUSPECTS and kind == "bot":
         users = world.samples.column("user_id", world.samples.rows(role))
         kept = ~far_out_users(users, importance.out_of_fold_losses(labels, sigmoid(logits)))
-    if len(np.unique(labels[kept])) < 2:
+    if len(np.unique(labels[kept])) < 2:  # no line is left
         kept[:] = True
     return fit_recalibration(labels[kept], logits[kept])

@@ -24,8 +24,9 @@ from helpers.study.plans import ORACLE, SUSPECTS
 
 __all__ = ["act_as_recommended"]
 
-
 _METRICS = (*QUICK, CORRECTED)
+#: What the columns of a metric begin with.
+_COMPARED = {"": "auc", "log_loss_": "log_loss_recalibrated", "corrected_": CORRECTED}
 
 
 def act_as_recommended(
@@ -111,19 +112,14 @@ def _rows(bench: Bench, arms: dict[str, Arm], role: str) -> list[dict[str, float
     mean = {action: arm.metrics["auc"].mean() for action, arm in arms.items()}
     rows = []
     for action, arm in arms.items():
-        table = compare(
-            bench, arms["uniform"], arm, role, metrics=("auc", "log_loss_recalibrated", CORRECTED)
-        ).set_index("metric")
-        auc, loss, corrected = (
-            table.loc["auc"],
-            table.loc["log_loss_recalibrated"],
-            table.loc[CORRECTED],
+        table = compare(bench, arms["uniform"], arm, role, metrics=_COMPARED.values()).set_index(
+            "metric"
         )
         row = {"data": bench.data, "model": bench.kind, "action": action}
         row |= {"dropped": float((~bench.plans[action].kept).mean()), "auc": mean[action]}
-        row |= {name: auc[name] for name in ("difference", "low", "high")}
-        row |= {f"log_loss_{name}": loss[name] for name in ("difference", "low", "high")}
-        row |= {f"corrected_{name}": corrected[name] for name in ("difference", "low", "high")}
+        for prefix, metric in _COMPARED.items():
+            for name in ("difference", "low", "high"):
+                row[prefix + name] = table.loc[metric, name]
         rows.append(row | {"recovered": _recovered(mean, action)})
     return rows
 
