@@ -24,9 +24,11 @@ __all__ = ["NotebookFailed", "execute_notebook"]
 _SECRETS = ("WORKBOOK_DB_URL",)
 
 # A kernel watches its parent only once it is up, a second after its start, and a parent that is
-# killed before that goes unseen under systemd. This one watches from the start.
+# killed before that goes unseen under systemd. This one watches from the start. It also keeps
+# tornado quiet: a kernel that ends while it still answers prints a traceback, and nothing is lost.
 _WATCHED = """
-import os, runpy, threading, time
+import logging, os, runpy, threading, time
+logging.getLogger("tornado").setLevel(logging.CRITICAL)
 parent = int(os.environ["JPY_PARENT_PID"])
 def watch():
     while os.getppid() == parent:

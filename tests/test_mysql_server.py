@@ -116,7 +116,7 @@ def test_it_is_gone_when_its_process_is_ended(end):
         folder = child.stdout.readline().strip()
         assert len(processes(folder)) == 2
         child.send_signal(end)
-        child.wait(30)
+        child.wait(180)
     assert gone(folder)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from tiny_notebooks import PARAMETERS, command, gone, start_cell, write_notebook
+from tiny_notebooks import PARAMETERS, PATIENCE_S, command, gone, start_cell, write_notebook
 
 import helpers.database
 import helpers.sources
@@ -163,14 +163,14 @@ def test_a_real_limit_on_files_stops_a_record_and_the_run_goes_on(notebooks, tmp
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
 
     limited = command(notebooks, "run", "--source", "sample", "01", preexec_fn=small_files)
-    _, error = limited.communicate(timeout=60)
+    _, error = limited.communicate(timeout=PATIENCE_S)
     assert limited.returncode == 1
     assert error.count("\n") == 1
     assert f"{FIRST}.ipynb, cell 3: OSError: [Errno 27] File too large" in error
     folder = _only(tmp_path / "runs")
     assert not list((folder / "results").iterdir())
     again = command(notebooks, "run", "--resume", folder)
-    assert again.communicate(timeout=60)[1] == ""
+    assert again.communicate(timeout=PATIENCE_S)[1] == ""
     assert len(_results(folder)["notebooks"][FIRST]["values"]["long"]) == 200_000
 
 
@@ -297,7 +297,7 @@ def _kill_and_go_on(notebooks: Path, moments: list[float]) -> Path:
                 kept[file] = file.read_bytes()
                 json.loads(kept[file])
     last = command(notebooks, *arguments)
-    _, error = last.communicate(timeout=60)
+    _, error = last.communicate(timeout=PATIENCE_S)
     assert (last.returncode, error) == (0, "")
     return _only(notebooks.parent / "runs")
 
@@ -330,7 +330,7 @@ def test_no_process_outlives_a_run_that_is_stopped(notebooks, tmp_path, kill):
         assert time.monotonic() < limit
         time.sleep(0.05)
     process.send_signal(kill)
-    _, error = process.communicate(timeout=30)
+    _, error = process.communicate(timeout=PATIENCE_S)
     assert gone(int(pid.read_text()))
     if kill is signal.SIGTERM:
         assert process.returncode == 130

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from broken import lay_out
-from tiny_notebooks import PARAMETERS, command, gone, start_cell, write_notebook
+from tiny_notebooks import PARAMETERS, PATIENCE_S, command, gone, start_cell, write_notebook
 
 from helpers import runs, settings
 from helpers.executor import NotebookFailed
@@ -367,10 +367,19 @@ def test_a_kernel_that_dies_is_an_error_not_a_hang(notebooks):
         execute(start_run("sample", names=["01"]))
 
 
+def test_what_a_kernel_says_of_its_own_sockets_reaches_nobody(notebooks):
+    """ipykernel may close its output before its last answer, and says so with a traceback."""
+    said = "import logging\nlogging.getLogger('tornado.general').error('Uncaught exception')"
+    write_notebook(notebooks, FIRST, said)
+    process = command(notebooks, "run", "--source", "sample", "01")
+    _, error = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, error) == (0, "")
+
+
 # Stopped from outside ------------------------------------------------------------------
 
 
-def _wait_for(file: Path, seconds: float = 40.0) -> None:
+def _wait_for(file: Path, seconds: float = PATIENCE_S) -> None:
     limit = time.monotonic() + seconds
     while not file.exists():
         assert time.monotonic() < limit, f"{file.name} never came"
@@ -403,7 +412,7 @@ def test_a_run_stopped_in_mid_notebook_resumes_to_the_same_results(slow_second, 
     _wait_for(tmp_path / "kernel")
     kernel = int((tmp_path / "kernel").read_text())
     process.send_signal(kill)
-    _, error = process.communicate(timeout=30)
+    _, error = process.communicate(timeout=PATIENCE_S)
     assert gone(kernel), "the notebook's process lives on"
     (folder,) = (tmp_path / "runs").iterdir()
     if kill is signal.SIGINT:
@@ -416,7 +425,7 @@ def test_a_run_stopped_in_mid_notebook_resumes_to_the_same_results(slow_second, 
         assert process.returncode == -9
 
     again = command(slow_second, "run", "--resume", str(folder))
-    out, error = again.communicate(timeout=60)
+    out, error = again.communicate(timeout=PATIENCE_S)
     assert (again.returncode, error) == (0, "")
     assert f"{FIRST}: finished before" in out
     _check_pair(open_run(folder), seed=5)
@@ -428,7 +437,7 @@ def test_two_runs_at_once_do_not_mix(recording_pair, tmp_path):
         for seed in (1, 2)
     ]
     for started in commands:
-        _, error = started.communicate(timeout=60)
+        _, error = started.communicate(timeout=PATIENCE_S)
         assert (started.returncode, error) == (0, "")
     done = [json.loads(f.read_text()) for f in (tmp_path / "runs").glob("*/results.json")]
     assert sorted(d["notebooks"][SECOND]["parameters"]["seed"] for d in done) == [1, 2]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from mysql_fixture import need_server
-from tiny_notebooks import command, start_cell, write_notebook
+from tiny_notebooks import PATIENCE_S, command, start_cell, write_notebook
 
 import helpers.database
 from helpers import executor
@@ -87,7 +87,7 @@ COMMANDS = {
 def _do(notebooks: Path, name: str, environment: dict[str, str]) -> tuple[int, str, str]:
     words = [word.replace("OUT", str(notebooks.parent)) for word in COMMANDS[name]]
     process = command(notebooks, *words, env=environment)
-    said = process.communicate(timeout=120)
+    said = process.communicate(timeout=PATIENCE_S)
     return process.returncode, *said
 
 
@@ -185,7 +185,7 @@ def test_a_run_on_a_server_leaves_no_password(notebooks, shop, tmp_path, kind):
     assert (folder / "tables").stat().st_mode & 0o077 == 0
     down = _environment(tmp_path, _address("address", tmp_path, port=_closed_port()))
     again = command(notebooks, "run", "--resume", folder, env=down)
-    out, error = again.communicate(timeout=60)
+    out, error = again.communicate(timeout=PATIENCE_S)
     assert (again.returncode, error) == (0, "")
     assert "finished before" in out
 

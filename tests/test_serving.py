@@ -75,7 +75,7 @@ def test_the_command_serves_until_it_is_told_to_end():
         with open_database(url) as opened:
             assert opened.count("user_behavior") == len(open_source("sample").user_behavior)
         child.send_signal(signal.SIGTERM)
-        rest, errors = child.communicate(timeout=30)
+        rest, errors = child.communicate(timeout=180)
     assert child.returncode == 0
     assert "The server is gone" in rest
     assert "Traceback" not in errors

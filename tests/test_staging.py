@@ -539,7 +539,7 @@ def test_two_processes_at_once_both_get_whole_tables(folder, kept):
         subprocess.Popen(command, cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for _ in range(2)
     ]
-    told = [process.communicate(timeout=120) for process in both]
+    told = [process.communicate(timeout=180) for process in both]
     assert [(out.decode().strip(), err.decode()) for out, err in told] == [("2000", "")] * 2
     assert len(list(kept.iterdir())) == 1
 

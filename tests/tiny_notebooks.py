@@ -11,6 +11,9 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+#: What is awaited comes in seconds; a busy machine is no fault of the command.
+PATIENCE_S = 180.0
+
 PARAMETERS = """\
 source: str = "journey"  # where the tables come from
 path: str = ""  # folder of the tables
@@ -62,7 +65,7 @@ def command(notebooks: Path, *arguments: object, **options: object) -> subproces
     return subprocess.Popen([str(word) for word in words], **pipes, **options)
 
 
-def gone(process: int, seconds: float = 15.0) -> bool:
+def gone(process: int, seconds: float = PATIENCE_S) -> bool:
     """Wait until a process has ended; return whether it has."""
     limit = time.monotonic() + seconds
     while time.monotonic() < limit:
