@@ -104,7 +104,7 @@ def test_a_schema_that_is_none_is_told_so_without_an_error(answer):
         (lambda g, r: 30 / 790, "right once"),
         (lambda g, r: [1.0, 2.0], "one number should come back"),
         (lambda g, r: 1 / 0, "ZeroDivisionError"),
-        (lambda g, r: 0.5, "divide the faulty rows"),
+        (lambda g, r: 0.5, "Divide the faulty rows"),
         ("text", "give the function itself"),
     ],
 )

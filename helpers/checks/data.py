@@ -10,6 +10,7 @@ Example:
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -18,8 +19,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from helpers.checks.probing import fault_elsewhere, probe
 from helpers.checks.verdicts import (
-    fault_elsewhere,
     matching_hint,
     never_raises,
     not_yet,
@@ -103,10 +104,14 @@ def check_00_1(answer: Callable[..., Any]) -> str:
     if fault := shape_fault(got, ()):
         return not_yet(f"one number should come back; {fault}")
     if not same(got, right):
-        return not_yet("try x = (3, 4), y = 1, z = 2: 0.6078 should come back.")
-    want = sigmoid(1.0) * np.sqrt(26)
-    fault = fault_elsewhere(answer, np.array([3.0, 4.0]), 0.0, 1.0, want=want)
+        rule = "try x = (3, 4), y = 1, z = 2: 0.6078 should come back."
+        return probe(answer, _norm, x, y, z, rule=rule)
+    fault = fault_elsewhere(answer, _norm, np.array([3.0, 4.0]), 0.0, 1.0)
     return fault or "Correct: surprise |p - y| times leverage, the root of sum(x ** 2) + 1."
+
+
+def _norm(x: NDArray, y: float, z: float) -> float:
+    return float(abs(sigmoid(z) - y) * np.sqrt(x @ x + 1))
 
 
 @never_raises
@@ -160,8 +165,8 @@ def check_01_2(answer: Callable[..., Any]) -> str:
         The verdict, with a hint if the answer is not right.
 
     Example:
-        >>> check_01_2(lambda events, user_id, item_id, cutoff, days: 0)
-        'Not yet: it returns 0 where 4 events count.'
+        >>> print(check_01_2(lambda events, user_id, item_id, cutoff, days: 0).partition(". ")[2])
+        It returns 0 where 6 events count.
     """
     events, cutoff = _diary(), pd.Timestamp("2024-03-04")
     got = result_of(answer, events, 1, "tea", cutoff, 28)
@@ -171,17 +176,23 @@ def check_01_2(answer: Callable[..., Any]) -> str:
         return not_yet(f"one number should come back; {fault}")
     if hint := matching_hint(got, _wrong_counts(events, cutoff)):
         return not_yet(hint)
-    if got != 4:
-        return not_yet(f"it returns {got:g} where 4 events count.")
+    if got != (right := _count(events, 1, "tea", cutoff, 28)):
+        rule = f"it returns {got:g} where {right} events count."
+        return probe(answer, _count, events, 1, "tea", cutoff, 28, rule=rule)
     other = result_of(answer, events, 2, "jam", pd.Timestamp("2024-03-01 12:00"), 7)
     if not isinstance(other, str) and other.shape == () and other in (2, 5):
         return not_yet("compare moments, not days, and count every event, also an equal one.")
     if isinstance(other, str) or other.shape != () or other != 3:
-        return not_yet(
-            "right once, but not for another user, item, cutoff or number of days. Is one of "
-            "them written into the function?"
-        )
+        rule = "right once, but not for another user, item, cutoff or number of days."
+        return not_yet(f"{rule} Is one of them written into the function?")
     return "Correct: from cutoff - days on, and strictly before the cutoff."
+
+
+def _count(
+    events: pd.DataFrame, user_id: int, item_id: str, cutoff: pd.Timestamp, days: int
+) -> int:
+    own = events.time[(events.user_id == user_id) & (events.item_id == item_id)]
+    return int(((own >= cutoff - pd.Timedelta(days=days)) & (own < cutoff)).sum())
 
 
 @never_raises
@@ -213,7 +224,7 @@ def check_01_3(answer: Callable[..., Any]) -> str:
             "of their labels."
         )
     few = table.iloc[::3], features.iloc[::3]
-    fault = fault_elsewhere(answer, *few, want=_share(*few, "train"))
+    fault = fault_elsewhere(answer, functools.partial(_share, role="train"), *few)
     return fault or "Correct: the mean label of the training samples with a history."
 
 
@@ -223,10 +234,10 @@ def _diary() -> pd.DataFrame:
         *[(1, "tea", f"2024-01-{day:02d} 12:00:00") for day in (10, 20)],
         (1, "tea", "2024-02-04 23:59:59"),  # a second too old
         *[(1, "tea", "2024-02-05 00:00:00")] * 2,  # the first moment of the 28 days
-        (1, "tea", "2024-02-20 10:00:00"),
+        *[(1, "tea", "2024-02-20 10:00:00")] * 3,
         (1, "tea", "2024-03-03 23:59:59"),  # the last second before the cutoff
         (1, "tea", "2024-03-04 00:00:00"),  # the cutoff itself
-        *[(1, "tea", f"2024-03-{day:02d} 12:00:00") for day in range(5, 10)],
+        *[(1, "tea", f"2024-03-{day:02d} 12:00:00") for day in range(5, 12)],
         *[(1, "jam", f"2024-02-{day:02d} 12:00:00") for day in range(6, 13)],
         *[(2, "tea", f"2024-02-{day:02d} 12:00:00") for day in range(6, 20)],
         *[
@@ -268,7 +279,11 @@ def _wrong_counts(events: pd.DataFrame, cutoff: pd.Timestamp) -> Mapping[str, ND
             user & item & late & past
         ),
     }
-    return {hint: np.asarray(float(rows.sum())) for hint, rows in counts.items()}
+    once = events[user & item & young & past].drop_duplicates()
+    numbers = {hint: rows.sum() for hint, rows in counts.items()} | {
+        "it counts equal events once. Each of them happened, so each counts.": len(once)
+    }
+    return {hint: np.asarray(float(number)) for hint, number in numbers.items()}
 
 
 def _small_samples() -> tuple[pd.DataFrame, pd.DataFrame]:

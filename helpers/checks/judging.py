@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from helpers.checks.probing import fault_elsewhere, probe
 from helpers.checks.verdicts import (
     STILL_EMPTY,
     choice,
-    fault_elsewhere,
     matching_hint,
     never_raises,
     not_yet,
@@ -49,8 +49,7 @@ def check_08_2(answer: Callable[..., Any]) -> str:
     got = result_of(answer, label, p, rate)
     if isinstance(got, str):
         return got
-    slip = rate * (1 - p)
-    want = np.where(label == 1, slip / (slip + p), 0.0)
+    slip, want = rate * (1 - p), _chance_of_misclick(label, p, rate)
     mistakes = {
         "a row without a click cannot be a misclick: there the chance is 0.": slip / (slip + p),
         "this is the chance of a misclick before anybody looked at the label. Divide by the chance "
@@ -76,9 +75,15 @@ def check_08_2(answer: Callable[..., Any]) -> str:
     if not same(got, want) and same(got[label == 1], want[label == 1]):
         return not_yet("a row without a click cannot be a misclick: there the chance is 0.")
     if same(got, want):
-        fault = fault_elsewhere(answer, label[:2], p[:2], 0.2, want=[0.18 / 0.28, 0.1 / 0.6])
+        fault = fault_elsewhere(answer, _chance_of_misclick, label[:2], p[:2], 0.2)
         return fault or "Correct: the misclicks among all clicks, row by row."
-    return not_yet("P(misclick | click) = P(misclick) / (P(misclick) + P(genuine click)).")
+    rule = "P(misclick | click) = P(misclick) / (P(misclick) + P(genuine click))."
+    return probe(answer, _chance_of_misclick, label, p, rate, rule=rule)
+
+
+def _chance_of_misclick(label: NDArray, p: NDArray, rate: float) -> NDArray:
+    slip = rate * (1 - p)
+    return np.where(label == 1, slip / (slip + p), 0.0)
 
 
 @never_raises

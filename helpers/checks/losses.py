@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from helpers.checks.probing import fault_elsewhere, probe
 from helpers.checks.verdicts import (
     STILL_EMPTY,
-    fault_elsewhere,
     matching_hint,
     never_raises,
     not_yet,
@@ -111,7 +111,7 @@ def check_02_2(answer: Callable[..., Any]) -> str:
     """
     area, price = np.array([0.6, 1.1, 1.3, 1.9, 2.4]), np.array([0.4, 2, 0.9, 5, 1.5])
     line = (0.7, 0.2)
-    right = linear_gradient(area[:, None], price, line[:1], line[1])
+    right = np.array(_gradient(area, price, *line))
     got = result_of(answer, area, price, *line)
     if isinstance(got, str):
         return got
@@ -121,13 +121,17 @@ def check_02_2(answer: Callable[..., Any]) -> str:
     if not np.isfinite(got).all():
         return not_yet("a number is NaN or infinite. Is something divided by 0?")
     if same(got, right):
-        few = fault_elsewhere(answer, area[:2], price[:2], 1.0, 0.0, want=[-0.435, -0.35])
+        few = fault_elsewhere(answer, _gradient, area[:2], price[:2], 1.0, 0.0)
         return few or "Correct: error times input for the weight, the mean error for the bias."
     if hint := matching_hint(got, _wrong_predictions(area, price, *line)):
         return not_yet(hint)
     if not same(got / right, np.full(2, got[0] / right[0])):
-        return _one_wrong_part(got, right)
+        return probe(answer, _gradient, area, price, *line, rule=_one_wrong_part(got, right))
     return not_yet(_wrong_factor(got[0] / right[0], len(area)))
+
+
+def _gradient(area: NDArray, price: NDArray, weight: float, bias: float) -> NDArray:
+    return linear_gradient(area[:, None], price, np.array([weight]), bias)
 
 
 @never_raises
@@ -152,7 +156,8 @@ def check_02_3(answer: Callable[..., Any]) -> str:
         mixed = "" if got.size == 4 else " Is something averaged, or broadcast to a table?"
         return not_yet(f"one number a sample should come back, shape (4,); {fault}{mixed}")
     if not same(got, right):
-        return not_yet("try y = 1, z = 2: a slope of about -0.1192 should come back.")
+        rule = "try y = 1, z = 2: a slope of about -0.1192 should come back."
+        return probe(answer, lambda y, z: sigmoid(z) - y, y, logit, rule=rule)
     extreme = result_of(answer, np.array([0, 1.0]), np.array([1000, -1000.0]))
     if isinstance(extreme, str) or not same(extreme, np.array([1, -1.0])):
         return not_yet(
@@ -319,16 +324,16 @@ def _wrong_predictions(
 
 
 def _one_wrong_part(got: NDArray, right: NDArray) -> str:
-    """Return the verdict when the two parts of a gradient are not wrong by one factor."""
+    """Return the hint when the two parts of a gradient are not wrong by one factor."""
     if same(got, right[::-1]):
-        return not_yet("the two numbers are swapped: return (by_weight, by_bias).")
+        return "the two numbers are swapped: return (by_weight, by_bias)."
     if same(got, right[[1, 1]]):
-        return not_yet("the input is forgotten. The prediction is w x + b, so dp/dw = x.")
+        return "the input is forgotten. The prediction is w x + b, so dp/dw = x."
     if same(got[0], right[0]):
-        return not_yet("the weight is right, the bias is not. What is dp/db of w x + b?")
+        return "the weight is right, the bias is not. What is dp/db of w x + b?"
     if same(got[1], right[1]):
-        return not_yet("the bias is right, the weight is not. What is dp/dw of w x + b?")
-    return not_yet(
+        return "the bias is right, the weight is not. What is dp/dw of w x + b?"
+    return (
         "check the prediction, w x + b; then multiply each error p - y by its own x, and average."
     )
 

@@ -13,10 +13,10 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from helpers.actions import importance_sampling
+from helpers.checks.probing import fault_elsewhere, probe
 from helpers.checks.verdicts import (
     STILL_EMPTY,
     choice,
-    fault_elsewhere,
     matching_hint,
     never_raises,
     not_yet,
@@ -62,8 +62,7 @@ def check_03_2(answer: Callable[..., Any]) -> str:
     """Judge ``masked_mean(vectors, ids)``, the mean over the ids that are not 0."""
     rng = np.random.default_rng(3)
     vectors, ids = rng.normal(size=(3, 4, 2)), np.array([[5, 0, 5, 2], [0, 1, 7, 0], [0, 0, 0, 0]])
-    known = (ids != 0)[:, :, None]
-    right = (vectors * known).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    known, right = (ids != 0)[:, :, None], _masked_mean(vectors, ids)
     first_time = known & np.array([[1, 0, 0, 1], [0, 1, 1, 0], [0, 0, 0, 0]], bool)[:, :, None]
     got = result_of(answer, vectors, ids)
     if isinstance(got, str):
@@ -91,10 +90,15 @@ def check_03_2(answer: Callable[..., Any]) -> str:
         return not_yet("a bag without any item gives NaN: 0 / 0. It should give zeros.")
     if same(got, right):
         few = vectors[:, :3, :1], ids[:, :3]  # bags, places and numbers of another count
-        want = [few[0][0, [0, 2]].mean(axis=0), few[0][1, 1:].mean(axis=0), [0.0]]
-        fault = fault_elsewhere(answer, *few, want=want)
+        fault = fault_elsewhere(answer, _masked_mean, *few)
         return fault or "Correct: repeats count, padding does not, and an empty bag gives zeros."
-    return not_yet("multiply by the mask, sum over the bag, divide by how many ids are not 0.")
+    rule = "multiply by the mask, sum over the bag, divide by how many ids are not 0."
+    return probe(answer, _masked_mean, vectors, ids, rule=rule)
+
+
+def _masked_mean(vectors: NDArray, ids: NDArray) -> NDArray:
+    known = (ids != 0)[:, :, None]
+    return (vectors * known).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
 
 
 #: A rule without training that orders more rows than this without a fault has seen the labels.
@@ -188,11 +192,10 @@ def check_04_2(answer: Callable[..., Any]) -> str:
     if same(np.abs(got), right) and (got < 0).any():
         return not_yet("a norm is never negative: take |p - y|.")
     if same(got, right):
-        fault = fault_elsewhere(
-            answer, x[:3, :2], y[:3], p[:3], want=_norms(x[:3, :2], y[:3], p[:3])
-        )
+        fault = fault_elsewhere(answer, _norms, x[:3, :2], y[:3], p[:3])
         return fault or "Correct: surprise times leverage, the bias included."
-    return not_yet("multiply |p - y| by sqrt(||x||^2 + 1), row by row.")
+    rule = "multiply |p - y| by sqrt(||x||^2 + 1), row by row."
+    return probe(answer, _norms, x, y, p, rule=rule)
 
 
 def _norms(x: NDArray, y: NDArray, p: NDArray) -> NDArray:
@@ -284,9 +287,14 @@ def check_05_2(answer: Callable[..., Any]) -> str:
     if fault := shape_fault(got, (4,)):
         return not_yet(f"one weight a row should come back; {fault}")
     if same(got, plan.weight):
-        fault = fault_elsewhere(answer, np.array([0.2, 0.8]), want=[2.5, 0.625])
+        fault = fault_elsewhere(answer, _draw_weights, np.array([0.2, 0.8]))
         return fault or "Correct: 1 / (N p). Under the draw every row counts as much as before."
-    return not_yet("p_i times w_i must be 1/N for every row. Solve for w_i.")
+    rule = "for every row, p_i times w_i must be 1/N. Solve for w_i."
+    return probe(answer, _draw_weights, plan.chance, rule=rule)
+
+
+def _draw_weights(chance: NDArray) -> NDArray:
+    return 1 / (len(chance) * chance)
 
 
 @never_raises
@@ -345,19 +353,20 @@ def check_06_2(answer: Callable[..., Any]) -> str:
         got = result_of(answer, labels, scores)
         if isinstance(got, str):
             return got
-        right = np.asarray(
-            ndcg_at_k(labels, scores, np.zeros(len(labels), int), k=len(labels)).value
-        )
+        right = np.asarray(_ndcg(labels, scores))
         wrong = {hint: w for hint, w in _wrong_ratios(labels, scores).items() if not same(w, right)}
         if hint := matching_hint(got, wrong):
             return not_yet(hint)
         if fault := shape_fault(got, ()):
             return not_yet(f"one number should come back; {fault}")
         if not same(got, right):
-            return not_yet(
-                "place r (from 1) counts 1 / log2(r + 1); sort the labels by falling score."
-            )
+            rule = "place r (from 1) counts 1 / log2(r + 1); sort the labels by falling score."
+            return probe(answer, _ndcg, labels, scores, rule=rule)
     return "Correct: gain of your order over gain of the best order."
+
+
+def _ndcg(labels: NDArray, scores: NDArray) -> float:
+    return ndcg_at_k(labels, scores, np.zeros(len(labels), int), k=len(labels)).value
 
 
 def _lists_without_ties() -> list[tuple[NDArray, NDArray]]:

@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from helpers.checks.probing import fault_elsewhere, probe
 from helpers.checks.verdicts import (
-    fault_elsewhere,
     matching_hint,
     never_raises,
     not_yet,
@@ -192,9 +192,16 @@ def check_07_3(answer: Callable[..., Any]) -> str:
     if hint := matching_hint(got, _wrong_shares(gone, read), right):
         return not_yet(hint)
     if not same(got, right):
-        return not_yet("divide the faulty rows by the rows that no rule left out.")
-    fault = fault_elsewhere(answer, gone.iloc[:2], 500, want=20 / 350)
+        rule = "divide the faulty rows by the rows that no rule left out."
+        return probe(answer, _fault_share, gone, read, rule=rule)
+    fault = fault_elsewhere(answer, _fault_share, gone.iloc[:2], 500)
     return fault or "Correct: faults among the rows that were meant to be used."
+
+
+def _fault_share(gone: pd.DataFrame, read: int) -> float:
+    ruled = gone.reason.str.startswith("left out")
+    faults = gone["rows"][~ruled & ~gone.reason.str.contains("copy")].sum()
+    return float(faults / (read - gone["rows"][ruled].sum()))
 
 
 #: Rows of :func:`_gone` by kind.

@@ -10,13 +10,13 @@ from typing import Any, ParamSpec
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from pandas.api.types import is_numeric_dtype
 
 __all__ = [
+    "EMPTY_BODY",
     "STILL_EMPTY",
     "choice",
-    "fault_elsewhere",
     "matching_hint",
     "never_raises",
     "not_yet",
@@ -29,7 +29,8 @@ __all__ = [
 
 #: The verdict on an exercise that nobody has touched.
 STILL_EMPTY = "Still empty: fill in your answer and run the cell again."
-_EMPTY_BODY = (
+#: The verdict on a function that gives nothing back.
+EMPTY_BODY = (
     "Still empty: nothing came back. Write the function's body, end it with `return`, and run the "
     "cell again."
 )
@@ -102,35 +103,11 @@ def result_of(answer: Callable[..., Any], *inputs: Any) -> NDArray | str:
             warnings.simplefilter("ignore")
             got = answer(*(i.copy() if hasattr(i, "copy") else i for i in inputs))
             if untouched(got):
-                return _EMPTY_BODY
+                return EMPTY_BODY
             numbers = _numbers(got)
     except _ANY_FAULT as error:
         return not_yet(f"it stops with {_words(error)}")
     return not_yet(numbers) if isinstance(numbers, str) else numbers
-
-
-def fault_elsewhere(answer: Callable[..., Any], *inputs: Any, want: ArrayLike) -> str:
-    """Return the verdict if an answer that was right once fails on other numbers, else "".
-
-    Example:
-        >>> fault_elsewhere(lambda x: x / 3, np.array([4.0, 6.0]), want=[2.0, 3.0])
-        'Not yet: right once, but not for other rows. Is a number written into it?'
-        >>> fault_elsewhere(lambda x: x / len(x), np.array([4.0, 6.0]), want=[2.0, 3.0])
-        ''
-    """
-    got = result_of(answer, *inputs)
-    if isinstance(got, str) and got == _EMPTY_BODY:
-        return not_yet("right once, but for other rows nothing came back.")
-    if isinstance(got, str):
-        return got.replace("Not yet: ", "Not yet: right once, but for other rows ", 1)
-    right = np.asarray(want)
-    if same(got, right):
-        return ""
-    if fault := shape_fault(got, right.shape):
-        return not_yet(f"right once, but for other rows {fault}")
-    if same(np.abs(got), right):
-        return not_yet("the sizes are right, the sign is not always: take the absolute value.")
-    return not_yet("right once, but not for other rows. Is a number written into it?")
 
 
 def shape_fault(got: NDArray, shape: tuple[int, ...]) -> str:

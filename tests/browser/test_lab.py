@@ -66,6 +66,7 @@ def opened(browser: Browser, workbook: Path) -> Iterator[str]:
     jupyter = {
         f"JUPYTER_{name}_DIR": str(workbook / name) for name in ("CONFIG", "DATA", "RUNTIME")
     } | {f"JUPYTERLAB_{n}_DIR": str(workbook / n) for n in ("SETTINGS", "WORKSPACES")}
+    jupyter["IPYTHONDIR"] = str(workbook / "IPYTHON")  # no line in a person's own history
     paths = os.pathsep.join([str(REPO), os.environ.get("PYTHONPATH", "")])
     with (log := workbook / "log").open("w") as told:
         server = subprocess.Popen(
