@@ -574,7 +574,7 @@ EXERCISES: dict[str, Exercise] = {
             (lambda y, p, r: y * r * p / (r * p + 1 - p), "swapped"),
             (lambda y, p, r: y * (1 - p), "the order is right"),
             (lambda y, p, r: misclick(y, p, r)[:, None], "flatten"),
-            (lambda y, p, r: misclick(y, p, 0.05), "Is a number written into it?"),
+            (lambda y, p, r: misclick(y, p, 0.05), "whatever r is"),
             (lambda y, p, r: y * p / (r * (1 - p) + p), "click is genuine"),
             (lambda y, p, r: misclick(y, p, r) + (1 - y) * p, "cannot be a misclick"),
         ),
