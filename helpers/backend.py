@@ -3,6 +3,8 @@
 TensorFlow 2.21 writes to file descriptor 2 before any log level is read, and
 those lines land in whichever notebook cell is running. This module points the
 descriptor at the null device while TensorFlow is imported and its devices start.
+Nothing else of TensorFlow changes by the import: what a program does without the
+helpers it does with them.
 
 Example:
     >>> from helpers.backend import keras, tf
@@ -14,9 +16,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 
-__all__ = ["keras", "quiet_stderr", "tf"]
+__all__ = ["deterministic", "keras", "quiet_stderr", "tf"]
 
 
 @contextlib.contextmanager
@@ -38,8 +41,37 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 with quiet_stderr():
     import keras
     import tensorflow as tf
+    from tensorflow.python.framework import config as _config
 
     tf.constant(0.0)  # starts the devices, which prints too
 tf.get_logger().setLevel("ERROR")  # its hints about retracing would land in a cell
-# The same seed must give the same weights, on every run of one machine.
-tf.config.experimental.enable_op_determinism()
+
+_lock = threading.Lock()
+_open_blocks, _before = 0, False  # in all threads; whether it was on before the first
+
+
+@contextlib.contextmanager
+def deterministic() -> Iterator[None]:
+    """Have the same operations give the same numbers, bit by bit, inside of the block.
+
+    It is a switch of the whole process, so it goes back to where it was: while it is on, random
+    numbers without a seed are refused, also those of somebody's own ``model.fit``.
+
+    Example:
+        >>> with deterministic():
+        ...     print(tf.random.stateless_uniform([1], seed=[1, 2]).shape)
+        (1,)
+    """
+    global _open_blocks, _before
+    with _lock:
+        if not _open_blocks:
+            _before = _config.is_op_determinism_enabled()
+            _config.enable_op_determinism()
+        _open_blocks += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _open_blocks -= 1
+            if not _open_blocks and not _before:
+                _config.disable_op_determinism()

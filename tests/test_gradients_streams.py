@@ -19,8 +19,7 @@ from gradient_models import (
 from helpers.backend import keras, tf
 from helpers.gradients import PerSampleGradients, kept, naive_norms
 from helpers.gradients.batches import as_arrays, leaves, take_rows
-from helpers.gradients.dense import closed_form
-from helpers.losses import cross_entropy_loss, squared_error_loss
+from helpers.losses import cross_entropy_loss
 
 layers = keras.layers
 N = 23
@@ -159,7 +158,7 @@ def test_a_stopped_run_goes_on_and_ends_as_if_it_had_not_stopped(
         "parquet": lambda: (parquet(tmp_path / "rows", x, y),),
     }[kind]()
     options = {"batch_size": 4, "progress": False, "label": "clicked"}
-    out, calls, norms = tmp_path / "norms.parquet", [], engine.norms
+    out, calls, norms = tmp_path / "norms.parquet", [], engine._norms
 
     def stopping(*args, **kwargs):
         calls.append(len(args[1]))
@@ -167,13 +166,13 @@ def test_a_stopped_run_goes_on_and_ends_as_if_it_had_not_stopped(
             raise KeyboardInterrupt
         return norms(*args, **kwargs)
 
-    monkeypatch.setattr(engine, "norms", stopping)
+    monkeypatch.setattr(engine, "_norms", stopping)
     with pytest.raises(KeyboardInterrupt):
         engine.write_norms(out, *given, **options)
     assert not out.exists()
     done = sum(pq.read_metadata(f).num_rows for f in tmp_path.glob("*.pieces/*.parquet"))
     assert (done > 0) == (stop > 1)
-    monkeypatch.setattr(engine, "norms", lambda *a, **k: calls.append(len(a[1])) or norms(*a, **k))
+    monkeypatch.setattr(engine, "_norms", lambda *a, **k: calls.append(len(a[1])) or norms(*a, **k))
     calls.clear()
     engine.write_norms(out, *given, **options)
     assert sum(calls) == N - done  # what was kept is not computed again
@@ -187,11 +186,11 @@ def test_pieces_of_another_model_loss_or_rows_are_refused(click, tmp_path, monke
     for file in folder.iterdir():
         table = pq.read_table(file)
         pq.write_table(table.append_column("bought", table["clicked"]), file)
-    out, norms = tmp_path / "norms.parquet", engine.norms
-    monkeypatch.setattr(engine, "norms", lambda *a, **k: 1 / 0)
+    out, norms = tmp_path / "norms.parquet", engine._norms
+    monkeypatch.setattr(engine, "_norms", lambda *a, **k: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         engine.write_norms(out, x, y, progress=False)
-    monkeypatch.setattr(engine, "norms", norms)
+    monkeypatch.setattr(engine, "_norms", norms)
     with pytest.raises(ValueError, match="pieces of another model, loss or rows. Remove"):
         engine.write_norms(out, x, 1 - y, progress=False)
     other = PerSampleGradients(engine.model, half_square)
@@ -202,10 +201,10 @@ def test_pieces_of_another_model_loss_or_rows_are_refused(click, tmp_path, monke
         engine.write_norms(out, x, y, progress=False)
     engine.model.get_layer("items").trainable = True
     out = tmp_path / "from_files.parquet"
-    monkeypatch.setattr(engine, "norms", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr(engine, "_norms", lambda *a, **k: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         engine.write_norms(out, folder, label="clicked", progress=False)
-    monkeypatch.setattr(engine, "norms", norms)
+    monkeypatch.setattr(engine, "_norms", norms)
     with pytest.raises(ValueError, match="pieces of another model, loss or rows. Remove"):
         engine.write_norms(out, folder, label="bought", progress=False)
     out = tmp_path / "norms.parquet"
@@ -222,50 +221,6 @@ def test_a_file_names_the_rows_without_a_norm(click, tmp_path):
 
 
 # --- the closed form ---------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("loss", [squared_error_loss, cross_entropy_loss])
-@pytest.mark.parametrize("as_dict", [False, True])
-@pytest.mark.parametrize("column", [False, True])
-def test_the_formula_of_linear_models_is_taken_by_itself_and_equals_the_engine(
-    loss, as_dict, column
-):
-    x, y = dense_rows(9)
-    x, y = x.astype("float32"), y[:, None] if column else y
-    entry = keras.Input((3,), name="features")
-    unit = layers.Dense(1, bias_initializer="ones")(entry)
-    model = keras.Model({"features": entry} if as_dict else entry, unit)
-    x = {"features": x} if as_dict else x
-    engine = PerSampleGradients(model, loss)
-    got = engine.norms(x, y)
-    assert not engine._functions  # nothing was traced
-    engine._formula = None
-    near = {"rtol": 0, "atol": 1e-6 * got.max()}
-    np.testing.assert_allclose(got, engine.norms(x, y), **near)
-    np.testing.assert_allclose(got, naive_norms(model, loss, x, y), **near)
-    weights = np.linspace(-1, 1, 9)
-    engine = PerSampleGradients(model, loss)
-    np.testing.assert_allclose(
-        engine.norms(x, y, sample_weight=weights), np.abs(weights) * got, rtol=1e-6
-    )
-
-
-def test_the_formula_holds_for_whole_linear_models_only():
-    dense = layers.Dense
-    for model in (
-        deep_sequential(),
-        keras.Sequential([keras.Input((3,)), dense(1, use_bias=False)]),
-        keras.Sequential([keras.Input((3,)), dense(1, activation="sigmoid")]),
-        keras.Sequential([keras.Input((3,)), dense(2)]),
-        keras.Sequential([keras.Input((3,)), layers.Dropout(0.5), dense(1)]),
-    ):
-        assert closed_form(model, squared_error_loss) is None
-    assert closed_form(linear(), half_square) is None  # a loss that it does not know
-    x, y = dense_rows(5)
-    frozen = linear()
-    frozen.layers[0].trainable = False
-    with pytest.raises(ValueError, match="no trainable variables"):
-        PerSampleGradients(frozen, squared_error_loss).norms(x, y)
 
 
 # --- small things ------------------------------------------------------------------------

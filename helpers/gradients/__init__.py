@@ -11,8 +11,10 @@ article. There are three ways to it, from slow and plain to fast and general:
 How the third one works is told where it happens, in this order: ``flow`` (all of it in one
 screen), ``tracing`` (one flat graph), ``uses`` (who reads a variable), ``rules`` (one equation an
 operation), ``pullback`` (variables read through functions) and ``forms`` (the norm of a gradient
-that is never written out). ``certificate`` proves on a batch that the rows are independent;
-``streams`` and ``kept`` bring in any number of rows and keep their norms in a file.
+that is never written out). Why one may trust it: ``row_loss`` and ``link`` (the loss is one of
+single rows, and takes what the model gives), ``certificate`` (the rows are independent, proved on
+a batch), ``looks`` (and looked at again later), ``fingerprint`` (nothing in Python has changed
+since). ``streams`` and ``kept`` bring in any number of rows and keep their norms in a file.
 """
 
 from helpers.gradients.dense import dense_gradient_norms

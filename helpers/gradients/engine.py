@@ -6,8 +6,6 @@ first of them, and applied to one batch or to any number of rows.
 
 from __future__ import annotations
 
-import functools
-import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,28 +15,29 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from helpers.backend import keras, tf
-from helpers.gradients.batches import Inputs, as_arrays, count_rows, take_rows
+from helpers.gradients.batches import Inputs, as_arrays, count_rows, flat, take_rows
 from helpers.gradients.certificate import (
     COUPLED,
     labels_differ,
     random_weights,
+    same_alone,
     see_independent,
     share_of_mismatch,
     smaller_batches,
     tolerance_of,
 )
-from helpers.gradients.dense import closed_form
+from helpers.gradients.fingerprint import watched
 from helpers.gradients.flow import Flow
 from helpers.gradients.forms import Tensor
 from helpers.gradients.kept import Pieces
-from helpers.gradients.naive import Loss
+from helpers.gradients.row_loss import Loss, row_loss
 from helpers.gradients.streams import Stream, open_stream
+from helpers.gradients.traced import Traced, kinds_in
 from helpers.gradients.tracing import (
     as_tensors,
-    checked_loss,
     checked_model,
     explained,
-    layers_of,
+    losses_of,
     rows_key,
     trace,
 )
@@ -47,6 +46,16 @@ __all__ = ["PerSampleGradients"]
 
 _CERTIFIED_ROWS = 256  # of the first batch
 _SMALLEST = 1e-15  # norms below may have squares that vanish in single precision
+_ROUNDING = 1e-2  # share of the tolerance that a single operation can reach by rounding
+_ONLY_ROUNDING = (
+    "The loss does not change with the weights: what is left of its gradients is rounding. Look "
+    "at what the loss does with the prediction, such as the cosine of vectors of length one."
+)
+_CHANGED = (
+    "Something in Python that the model or the loss reads (an attribute, a global, a value in a "
+    "list) has changed while the rows were computed, so they belong to two models: compute them "
+    "again from the first row on."
+)
 
 
 class PerSampleGradients:
@@ -58,14 +67,23 @@ class PerSampleGradients:
     that are trainable at that moment. Regularisation losses are no part of any row's loss and
     are left out.
 
+    What the model reads in Python (``model.temperature``, a weight at the top of a module, a
+    layer's activation) is looked at in each call: where it has changed, the model is traced anew.
+    A value that hides from that, such as one inside of a compiled extension, is found at random
+    only: make a new engine after you have changed one.
+
+    What the certificate promises, and what it does not, stands in ``certificate`` and ``looks``.
+
     Args:
         model: a Keras model; it is called with ``training=False``, so dropout is off.
-        loss: ``loss(y, prediction)`` returning one value a row, shape ``(n,)``. A loss object of
-            Keras needs ``reduction="none"``.
+        loss: ``loss(y, prediction)`` returning one value a row, shape ``(n,)``; or a loss of
+            Keras, an object or its name, whose reduction is removed; or, left out, the loss that
+            the model was compiled with.
 
     Raises:
         TypeError: the model is none of Keras, or the loss is no function, or a metric.
-        ValueError: the loss averages over the rows.
+        ValueError: Keras has no loss of this name, the model has not been compiled, or a layer
+            keeps a state from batch to batch.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
@@ -82,13 +100,14 @@ class PerSampleGradients:
         (2019), arXiv:1912.06015, for reading the rest off one backward pass.
     """
 
-    def __init__(self, model: keras.Model, loss: Loss) -> None:
+    def __init__(self, model: keras.Model, loss: Loss | str | None = None) -> None:
         self.model = checked_model(model)
-        self.loss = checked_loss(loss)
-        self._flow = Flow(model, loss)
-        self._formula = closed_form(model, loss)
-        self._functions: dict[Any, Callable[..., Any]] = {}
-        self._certified: set[Any] = set()
+        self.loss = row_loss(model, loss)
+        self._flow = Flow(model, self.loss)
+        self._python = watched(model, self.loss)
+        self._functions: dict[Any, Traced] = {}
+        self._check: dict[Any, Callable[..., Any]] = {}
+        self._renewals = 0  # how often everything had to be traced anew
         self._ones = tf.ones([0], tf.float64)
 
     def norms(self, x: Inputs, y: Inputs, *, sample_weight: np.ndarray | None = None) -> np.ndarray:
@@ -105,15 +124,17 @@ class PerSampleGradients:
         Raises:
             UnsupportedOperation: a variable is used in a way that no rule covers.
             ValueError: row counts differ, the loss is not one value a row or depends on no
-                trainable variable, or the rows are coupled (see ``certify``).
+                trainable variable, it takes logits and gets probabilities or the other way
+                round, or the rows are coupled (see ``certify``).
+
+        Warns:
+            RuntimeWarning: norms are NaN or infinite; it names their rows.
         """
-        if self._formula is not None and self.model.built:
-            x, y = self._prepared(x, y)
-            norms = self._formula(x, y)
-            if norms is not None:
-                weights = self._weights(sample_weight, len(norms))
-                return norms * np.abs(weights) if sample_weight is not None else norms
-        return self._run("norms", self._flow.norms, x, y, sample_weight)
+        norms = self._norms(x, y, sample_weight)
+        bad = _Bad()
+        bad.see(norms)
+        bad.warn(0, stacklevel=3)
+        return norms
 
     def dots(
         self,
@@ -178,24 +199,26 @@ class PerSampleGradients:
         n = count_rows(y)
         if n < 2:
             raise ValueError("certify needs at least 2 rows, to see if they are coupled; got 1.")
-        weights, moves = random_weights(n), np.zeros(n)
-        losses, pairs = self._check(x, y, weights)
-        tolerance = self._tolerance()
+        weights = random_weights(n)
+        losses, pairs, tolerance = self._deltas(x, y, weights)
         batches = [(take_rows(x, r), take_rows(y, r), weights[r]) for r in smaller_batches(n)]
         try:
-            alone = np.concatenate([self._check(*batch)[0].numpy() for batch in batches])
+            alone = np.concatenate([self._deltas(*batch)[0].numpy() for batch in batches])
         except tf.errors.InvalidArgumentError:  # such as rows that are taken in pairs
             raise ValueError(f"{COUPLED} A batch of another size fails.") from None
         among_all = losses.numpy()[np.concatenate(smaller_batches(n))]
         worst = share_of_mismatch(alone, among_all, tolerance, COUPLED)
-        for where, (delta, weighted) in pairs.items():
-            message = f"Samples are coupled, or the batch axis is not first, at {where}."
+        largest, only_rounding = float(np.abs(losses.numpy()).max()), True
+        for where, (delta, weighted, reach) in pairs.items():
             plain = delta.numpy().reshape(n, -1).astype(np.float64)
-            rows, moves = weights[:, None] * plain, moves + np.abs(plain).sum(axis=1)
-            found = weighted.numpy().reshape(n, -1)
+            if 0 < float(reach) < _ROUNDING * tolerance * largest:
+                continue
+            only_rounding = False
+            message = f"Samples are coupled, or the batch axis is not first, at {where}."
+            found, rows = weighted.numpy().reshape(n, -1), weights[:, None] * plain
             worst = max(worst, share_of_mismatch(found, rows, tolerance, message))
-        for name in ("norms", "dots"):
-            self._certify_for_good((name, self._key(x, y)), y, moves)
+        if only_rounding:
+            raise ValueError(_ONLY_ROUNDING)
         return worst
 
     def norms_over(
@@ -291,85 +314,158 @@ class PerSampleGradients:
 
     def _batches(self, stream: Stream, start: int, progress: bool) -> Iterator[np.ndarray]:
         """Yield the norms from a row on, batch by batch, and name the rows that have none."""
-        bad = _Bad()
+        self._renew_if_changed()
+        bad, renewals = _Bad(), self._renewals
         bar = tqdm(
             desc="gradient norms", unit=" rows", unit_scale=True, disable=not progress,
             total=stream.rows, initial=start,
         )  # fmt: skip
         with bar:
             for x, y, weight in stream.batches(start):
-                norms = self.norms(x, y, sample_weight=weight)
+                norms = self._norms(x, y, weight)
+                if self._renewals != renewals:
+                    raise ValueError(_CHANGED)
                 bad.see(norms)
                 bar.update(len(norms))
                 yield norms
-        bad.warn(start)
+        bad.warn(start, stacklevel=4)
+
+    def _norms(self, x: Inputs, y: Inputs, weight: Any) -> np.ndarray:
+        """Return the norms of one batch."""
+        return self._run("norms", self._flow.norms, x, y, weight)
 
     def _run(
         self, name: str, function: Callable, x: Inputs, y: Inputs, weight: Any, *more: Any
     ) -> np.ndarray:
         """Return the values of a traced function, as float64, once the rows are certified."""
         x, y = self._prepared(x, y)
-        n, key = count_rows(y), self._key(x, y)
+        self._renew_if_changed()
+        n = count_rows(y)
         weights = self._weights(weight, n)
-        traced = self._function(name, key, function, x, y, weights, *more)
-
-        def values(x: Inputs, y: Inputs, weights: Any) -> np.ndarray:
-            try:
-                found = traced(*as_tensors([x, y, weights]), *more).numpy().astype(np.float64)
-            except tf.errors.InvalidArgumentError as error:
-                # TensorFlow says where, then shows Python's stack, and ends with the reason.
-                said = error.message.split("[[{{node")[0].strip().splitlines()[-1].strip()
-                node = re.search(r"Detected at node (\S+)", error.message)
-                where = f" at {node[1]}" if node else ""
-                raise ValueError(f"The rows cannot be computed{where}: {said:.300}.") from None
-            if len(found) != len(weights):
-                rows = f"{len(weights)} rows gave {len(found)}"
-                raise ValueError(f"The loss must return one value a row; {rows}.")
-            return found
-
-        few = min(n, _CERTIFIED_ROWS)
-        new = n > 1 and (name, key) not in self._certified
-        if new and not see_independent(
-            lambda rows, w: values(take_rows(x, rows), take_rows(y, rows), w),
-            few,
-            self._tolerance(),
-        ):
-            # This says where.
-            self.certify(take_rows(x, slice(0, few)), take_rows(y, slice(0, few)))
-            raise ValueError(COUPLED)
-        found = values(x, y, weights)
-        if new:
-            self._certify_for_good((name, key), take_rows(y, slice(0, few)), found[:few])
+        traced = self._function(name, function, x, y, weights, *more)
+        if n > 1 and not traced.certified:
+            found = self._certified(traced, x, y, weights, *more)
+        else:
+            found = self._looked_at(traced, x, y, weights, *more)
+        if found is None:  # the Python of the model has changed
+            return self._run(name, function, x, y, weight, *more)
         fits = (found >= _SMALLEST) & (found < np.inf)
-        if name != "norms" or fits.all() or not self._single:
+        if name != "norms" or fits.all() or not traced.single:
             return found
         return _rescaled(
             found,
             np.asarray(weights),
-            lambda rows, w: values(take_rows(x, rows), take_rows(y, rows), w),
+            lambda rows, w: traced(take_rows(x, rows), take_rows(y, rows), w)[0],
         )
 
-    def _certify_for_good(self, key: Any, y: Inputs, moves: np.ndarray) -> None:
-        """Let later batches go unchecked, unless this one could hide a fault.
+    def _certified(
+        self, traced: Traced, x: Inputs, y: Inputs, weights: Any, *more: Any
+    ) -> np.ndarray | None:
+        """Return values after the proof on the first rows that they are independent."""
+        few = slice(0, _CERTIFIED_ROWS)
+        first = take_rows(x, few), take_rows(y, few)
 
-        As labels that are all alike could, and rows of which not even two move a weight.
+        def values(rows: np.ndarray, w: np.ndarray) -> np.ndarray:
+            return traced(take_rows(first[0], rows), take_rows(first[1], rows), w)[0]
+
+        n, tolerance = count_rows(first[1]), traced.tolerance
+        if not see_independent(values, n, tolerance):
+            self.certify(*first)  # this says where
+            if not see_independent(values, n, tolerance, self._noise(*first, *more)):
+                raise ValueError(COUPLED)
+        found = self._looked_at(traced, x, y, weights, *more, seen=first)
+        if found is None:
+            return None
+        # A batch that could hide a fault lets no later one go unchecked: labels that are all
+        # alike, or rows of which not even two move a weight.
+        moves = found[few]
+        moving = np.count_nonzero(np.isfinite(moves) & (moves != 0))
+        traced.certified = labels_differ(first[1]) and moving > 1
+        return found
+
+    def _looked_at(
+        self, traced: Traced, x: Inputs, y: Inputs, weights: Any, *more: Any, seen: Any = None
+    ) -> np.ndarray | None:
+        """Return values; now and then after another look at some of the rows.
+
+        None: the model computes something else than it did when it was traced.
         """
-        if labels_differ(y) and np.count_nonzero(np.isfinite(moves) & (moves != 0)) > 1:
-            self._certified.add(key)
+        found, losses = traced(x, y, weights)
+        if seen is not None:
+            traced.looks.note(*seen)
+            self._see_links(*seen)
+        look, python = traced.looks.due(x, y)
+        if not look or len(found) < 2:
+            return found
+        rows = traced.looks.rows(x, y)
+        some = take_rows(x, rows), take_rows(y, rows)
+        alone, own_losses = traced(*some, np.asarray(weights)[rows])
+        losses, own_losses = _doubles(losses), _doubles(own_losses)
+        values = alone, found, rows, traced.tolerance
+        if not same_alone(own_losses, losses, rows, traced.tolerance) or not (
+            same_alone(*values) or same_alone(*values, self._noise(*some, *more))
+        ):
+            self.certify(x, y)  # this says where
+            raise ValueError(COUPLED)
+        stale = python and not self._still_computes(traced, *some, own_losses)
+        return None if stale else found
 
-    @functools.cached_property
-    def _single(self) -> bool:
-        """Return whether something is computed in single precision, and nothing in half."""
-        dtypes = {layer.compute_dtype for layer in layers_of(self.model)}
-        return "float32" in dtypes and not dtypes & {"float16", "bfloat16"}
+    def _noise(self, x: Inputs, y: Inputs, *direction: Any) -> np.ndarray:
+        """Return how large the numbers are that cancel in each row's value."""
+        weights = self._weights(None, count_rows(y))
+        noise, _ = self._function("noise", self._flow.noise, x, y, weights)(x, y, weights)
+        along = [float(tf.norm(v)) for vectors in direction for v in vectors]
+        return noise * float(np.linalg.norm(along)) if direction else noise
+
+    def _see_links(self, x: Inputs, y: Inputs) -> None:
+        """See that the predictions of these rows are what the loss takes."""
+        if any(link.wants for link in self._flow.links):
+            outputs = flat(self.model(as_tensors(x), training=False))
+            floating = [t for t in outputs if t.dtype.is_floating]
+            for link, output in zip(self._flow.links, floating, strict=True):
+                link.see(output.numpy())
+
+    def _still_computes(self, traced: Traced, x: Inputs, y: Inputs, losses: np.ndarray) -> bool:
+        """Return whether the model's Python, run again, gives these losses, or a new trace does.
+
+        It need not give them exactly: Keras itself computes a cross-entropy from the logits in a
+        graph, and from clipped probabilities outside of one.
+        """
+        try:
+            now = losses_of(self.loss, as_tensors(y), self.model(as_tensors(x), training=False))
+        except Exception:  # it runs while it is traced only
+            return True
+        every = np.arange(len(losses))
+        if same_alone(_doubles(now), losses, every, 10 * traced.tolerance):
+            return True
+        weights = self._weights(None, len(losses))
+        anew = Traced(self._flow.norms, self.model, x, y, weights, places=self._flow.places)
+        if same_alone(_doubles(anew(x, y, weights)[1]), losses, every, traced.tolerance):
+            return True
+        self._renew()
+        return False
+
+    def _renew_if_changed(self) -> None:
+        """Forget what was traced if something changed that the model or the loss reads."""
+        if self._python.changed():
+            self._renew()
+
+    def _renew(self) -> None:
+        self._functions.clear()
+        self._check.clear()
+        self._python = watched(self.model, self.loss)
+        self._renewals += 1
 
     def _function(
-        self, name: str, key: Any, function: Callable, x: Inputs, y: Inputs, *more: Any
-    ) -> Callable[..., Any]:
+        self, name: str, function: Callable, x: Inputs, y: Inputs, weights: Any, *more: Any
+    ) -> Traced:
         """Return a function traced for rows of this kind."""
-        if (name, key) not in self._functions:
-            self._functions[name, key] = trace(function, self.model, x, y, *more)
-        return self._functions[name, key]
+        key = name, self._key(x, y)
+        if key not in self._functions:
+            self._functions[key] = Traced(
+                function, self.model, x, y, weights, *more, places=self._flow.places
+            )
+        return self._functions[key].renewed(*more)
 
     def _prepared(self, x: Inputs, y: Inputs) -> tuple[Inputs, Inputs]:
         """Return checked arrays, after building a model that has never been called."""
@@ -404,14 +500,18 @@ class PerSampleGradients:
             raise ValueError(f"sample_weight must have shape ({n},); got {weights.shape}.")
         return weights
 
-    def _tolerance(self) -> float:
-        """Return how far rounding alone may move a value in this model."""
-        return tolerance_of(*(layer.compute_dtype for layer in layers_of(self.model)))
-
-    def _check(self, x: Inputs, y: Inputs, weights: np.ndarray) -> tuple[Tensor, dict]:
+    def _deltas(self, x: Inputs, y: Inputs, weights: np.ndarray) -> tuple[Tensor, dict, float]:
+        """Return losses, the deltas of each use without and with weights, and the tolerance."""
         key = self._key(x, y)
-        function = self._function("check", key, self._flow.weighted_deltas, x, y, weights)
-        return function(*as_tensors([x, y, weights]))
+        if key not in self._check:
+            self._check[key] = trace(self._flow.weighted_deltas, self.model, x, y, weights)
+        tolerance = tolerance_of(*kinds_in(self._check[key].graph))
+        return *self._check[key](*as_tensors([x, y, weights])), tolerance
+
+
+def _doubles(values: Tensor) -> np.ndarray:
+    """Return a tensor as NumPy's numbers of double precision."""
+    return values.numpy().astype(np.float64)
 
 
 def _rescaled(
@@ -447,8 +547,8 @@ class _Bad:
         self.count += len(rows)
         self.seen += len(norms)
 
-    def warn(self, start: int) -> None:
-        """Say which rows they were."""
+    def warn(self, start: int, *, stacklevel: int) -> None:
+        """Say which rows they were; it stands at the line of whoever asked for the norms."""
         if not self.count:
             return
         shown = ", ".join(str(start + row) for row in self.first)
@@ -457,5 +557,5 @@ class _Bad:
             f"{self.count} of {self.seen} gradient norms are NaN or infinite, in rows "
             f"{shown}{more}. Look at the features, the label and the loss of these rows.",
             RuntimeWarning,
-            stacklevel=4,
+            stacklevel=stacklevel,
         )

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from helpers.backend import keras, tf
-from helpers.gradients.forms import Tensor
+from helpers.gradients.forms import Form, Tensor
+from helpers.gradients.link import Link
 from helpers.gradients.pullback import Part, dots_along, squared_norms_of
 from helpers.gradients.rules import factor
 from helpers.gradients.tracing import traced_losses
@@ -40,55 +41,80 @@ class Flow:
     Attributes:
         model: a Keras model.
         loss: ``loss(y, prediction)``, one value a row.
+        places: variable, layer and operation of each use, by the name of its operations.
+        links: what is between the outputs and the loss, as the last trace has shown it.
     """
 
     model: keras.Model
     loss: Callable[[Any, Any], Any]
+    places: dict[str, str] = field(default_factory=dict)
+    links: list[Link] = field(default_factory=list)
 
-    def norms(self, x: Any, y: Any, weights: Tensor) -> Tensor:
-        """Return ``||w_i g_i||``, shape ``(n,)``: the root of the sum over variables."""
-        parts, handles = self._parts(x, y, weights)
+    def norms(self, x: Any, y: Any, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``||w_i g_i||``, the root of the sum over variables, and ``l_i``; ``(n,)``."""
+        losses, parts, handles = self._parts(x, y, weights)
         squares = []
         for number, variable in enumerate(self.model.trainable_variables):
             own = [part for part in parts if number in part.source.numbers]
             if own:
                 size = math.prod(variable.shape)
                 squares.append(squared_norms_of(number, handles[number], size, own))
-        return tf.sqrt(_sum(squares))
+        return tf.sqrt(_sum(squares)), losses
 
-    def dots(self, x: Any, y: Any, weights: Tensor, direction: Sequence[Tensor]) -> Tensor:
-        """Return ``<w_i g_i, v>``, shape ``(n,)``: the sum over uses."""
-        parts, handles = self._parts(x, y, weights)
-        return _sum([dots_along(part, handles, direction) for part in parts])
+    def dots(
+        self, x: Any, y: Any, weights: Tensor, direction: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Return ``<w_i g_i, v>``, the sum over uses, and ``l_i``; shape ``(n,)``."""
+        losses, parts, handles = self._parts(x, y, weights)
+        return _sum([dots_along(part, handles, direction) for part in parts]), losses
+
+    def noise(self, x: Any, y: Any, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Return how large the numbers are that a gradient is the sum of, and ``l_i``; ``(n,)``.
+
+        Where they cancel, rounding is a share of them, not of the norm.
+        """
+        losses, parts, _ = self._parts(x, y, weights)
+        return _sum([part.form.sum_of_norms() for part in parts]), losses
 
     def weighted_deltas(self, x: Any, y: Any, weights: Tensor) -> tuple[Tensor, dict]:
-        """Return the losses and, for each use, its delta and its delta under the weights."""
+        """Return the losses and, for each use, its delta, its delta under the weights, and reach.
+
+        The reach is by how much a loss would change if a number that the operation makes went to
+        zero on a straight line; 0 where it cannot be told.
+        """
         losses, uses = self._losses_and_uses(x, y)
         plain, weighted = _deltas(losses, uses), _deltas(_weighted(losses, weights), uses)
         pairs = {}
         for use, one, other in zip(uses, plain, weighted, strict=True):
             if one is not None:
-                factor(use, one)  # refuses what has no rule
-                pairs[use.where] = tuple(
-                    use.by_sample(d, use.output, anywhere=True) for d in (one, other)
-                )
+                self._factor(use, one)  # refuses what has no rule
+                both = (use.by_sample(d, use.output, anywhere=True) for d in (one, other))
+                pairs[use.where] = (*both, _reach(one, use))
         if not pairs:
             raise ValueError(_NO_GRADIENT)
         return losses, pairs
 
-    def _parts(self, x: Any, y: Any, weights: Tensor) -> tuple[list[Part], list[Tensor]]:
-        """Return the factored gradients of each use, and the variables in this graph."""
+    def _parts(self, x: Any, y: Any, weights: Tensor) -> tuple[Tensor, list[Part], list[Tensor]]:
+        """Return the losses, the factored gradients of each use, and the variables here."""
         losses, uses = self._losses_and_uses(x, y)
         deltas = _deltas(_weighted(losses, weights), uses)
         # None: the model stops the gradient behind this use.
         pairs = [(use, delta) for use, delta in zip(uses, deltas, strict=True) if delta is not None]
         if not pairs:
             raise ValueError(_NO_GRADIENT)
-        parts = [Part(use, factor(use, delta)) for use, delta in pairs]
-        return parts, [losses.graph.capture(v.value.handle) for v in self.model.trainable_variables]
+        parts = [Part(use, self._factor(use, delta)) for use, delta in pairs]
+        variables = self.model.trainable_variables
+        return losses, parts, [losses.graph.capture(v.value.handle) for v in variables]
+
+    def _factor(self, use: Use, delta: Tensor) -> Form:
+        """Return what a use adds; its operations bear a name that an error can be traced by."""
+        name = f"use_{len(self.places)}"
+        self.places[name] = use.where
+        with tf.name_scope(name):
+            return factor(use, delta)
 
     def _losses_and_uses(self, x: Any, y: Any) -> tuple[Tensor, list[Use]]:
-        losses = traced_losses(self.model, self.loss, x, y)
+        losses, self.links[:] = traced_losses(self.model, self.loss, x, y)
         return losses, find_uses(losses, self.model.trainable_variables, (x, y))
 
 
@@ -100,6 +126,12 @@ def _sum(values: Sequence[Tensor]) -> Tensor:
     """Return a sum in the highest precision among the values."""
     kind = "float64" if any(v.dtype == tf.float64 for v in values) else "float32"
     return tf.add_n([tf.cast(v, kind) for v in values])
+
+
+def _reach(delta: Tensor, use: Use) -> Tensor:
+    """Return the largest change of a loss if one number of the use's output went to zero."""
+    same = use.output.dtype == delta.dtype and delta.dtype.is_floating
+    return tf.reduce_max(tf.abs(delta * use.output)) if same else tf.zeros([])
 
 
 def _deltas(losses: Tensor, uses: Sequence[Use]) -> list[Tensor | None]:

@@ -80,6 +80,10 @@ class Outer(_Factors):
         matrix = tf.reshape(direction, [self.inputs.shape[1], self.deltas.shape[1]])
         return _row_sums(tf.matmul(self.inputs, matrix) * self.deltas)
 
+    def sum_of_norms(self) -> Tensor:
+        """Return the length of what was added up, here one product, shape ``(B,)``."""
+        return tf.sqrt(self.squared_norms())
+
     def over_positions(self) -> Outers:
         """Return the same with one position."""
         return Outers(self.inputs[:, None], self.deltas[:, None])
@@ -117,6 +121,11 @@ class Outers(_Factors):
         moved = tf.matmul(tf.reshape(self.inputs, [-1, m]), tf.reshape(direction, [m, n]))
         return _row_sums(tf.reshape(moved, tf.shape(self.deltas)) * self.deltas)
 
+    def sum_of_norms(self) -> Tensor:
+        """Return ``sum over t of ||a_t|| ||d_t||``, shape ``(B,)``: the norm if nothing cancels."""
+        lengths = (tf.math.reduce_euclidean_norm(v, axis=2) for v in (self.inputs, self.deltas))
+        return tf.reduce_sum(tf.multiply(*lengths), axis=1)
+
     def over_positions(self) -> Outers:
         """Return this."""
         return self
@@ -153,6 +162,10 @@ class Rows(_Factors):
         squares = tf.square(tf.math.reduce_euclidean_norm(sums, axis=2))
         return tf.reduce_sum(squares / copies, axis=1)
 
+    def sum_of_norms(self) -> Tensor:
+        """Return ``sum over s of ||d_s||``, shape ``(B,)``: the norm if nothing cancels."""
+        return tf.reduce_sum(tf.math.reduce_euclidean_norm(self.deltas, axis=2), axis=1)
+
     def _grouped_squared_norms(self) -> Tensor:
         """Return the same for long lists of ids, in memory that grows with ``S`` only."""
         batch, width = tf.shape(self.ids)[0], self.deltas.shape[2]
@@ -184,6 +197,10 @@ class Block(_Factors):
     def squared_norms(self) -> Tensor:
         """Return ``||G_i||^2``, shape ``(B,)``."""
         return _row_squares(self.values)
+
+    def sum_of_norms(self) -> Tensor:
+        """Return the norm, shape ``(B,)``: what was added up is not known any more."""
+        return tf.math.reduce_euclidean_norm(self.values, axis=1)
 
     def dots(self, direction: Tensor) -> Tensor:
         """Return ``<G_i, direction>``, shape ``(B,)``."""

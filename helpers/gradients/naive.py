@@ -6,27 +6,26 @@ Everything else in this package is tested against it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from helpers.backend import keras, tf
 from helpers.gradients.batches import Inputs, as_arrays, count_rows, take_rows
+from helpers.gradients.row_loss import Loss, labelled, row_loss
 
-__all__ = ["Loss", "naive_gradients", "naive_norms"]
-
-Loss = Callable[[Any, Any], Any]
+__all__ = ["naive_gradients", "naive_norms"]
 
 
-def naive_norms(model: keras.Model, loss: Loss, x: Inputs, y: Inputs) -> np.ndarray:
+def naive_norms(model: keras.Model, loss: Loss | str | None, x: Inputs, y: Inputs) -> np.ndarray:
     """Return each sample's gradient norm, computed one sample at a time.
 
     ``||g_i|| = sqrt(sum over variables, then entries, of g_i ** 2)``
 
     Args:
         model: a Keras model; it is called with ``training=False``.
-        loss: ``loss(y, prediction)``, where ``y`` and ``prediction`` hold one row.
+        loss: ``loss(y, prediction)``, where ``y`` and ``prediction`` hold one row; or a loss of
+            Keras, its name, or None, as :class:`~helpers.gradients.PerSampleGradients` takes them.
         x: inputs, shape ``(n, ...)``, or a dict, list or tuple of such arrays.
         y: labels, in the same way.
 
@@ -52,13 +51,14 @@ def naive_norms(model: keras.Model, loss: Loss, x: Inputs, y: Inputs) -> np.ndar
 
 
 def naive_gradients(
-    model: keras.Model, loss: Loss, x: Inputs, y: Inputs, row: int
+    model: keras.Model, loss: Loss | str | None, x: Inputs, y: Inputs, row: int
 ) -> list[np.ndarray]:
     """Return the gradient of one sample's loss by each trainable variable.
 
     Args:
         model: a Keras model; it is called with ``training=False``.
-        loss: ``loss(y, prediction)``, where ``y`` and ``prediction`` hold one row.
+        loss: ``loss(y, prediction)``, where ``y`` and ``prediction`` hold one row; or a loss of
+            Keras, its name, or None, as :class:`~helpers.gradients.PerSampleGradients` takes them.
         x: inputs, shape ``(n, ...)``, or a dict, list or tuple of such arrays.
         y: labels, in the same way.
         row: which sample, from 0 to ``n - 1``.
@@ -85,9 +85,10 @@ def naive_gradients(
     if not 0 <= row < count_rows(y):
         raise ValueError(f"row must be in [0, {count_rows(y) - 1}]; got {row}.")
     one = slice(row, row + 1)  # x[row] would lose the batch axis
+    loss = row_loss(model, loss)
     with tf.GradientTape() as tape:
         # model.predict would return NumPy numbers, which the tape cannot follow.
-        value = loss(take_rows(y, one), model(take_rows(x, one), training=False))
+        value = labelled(loss, take_rows(y, one), model(take_rows(x, one), training=False))
     if tf.size(value) != 1:
         raise ValueError(
             f"The loss of one row must be one number; it has shape {tuple(value.shape)}. "

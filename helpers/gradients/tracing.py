@@ -10,13 +10,15 @@ from typing import Any
 from helpers.backend import keras, tf
 from helpers.gradients.batches import Inputs, leaves, map_leaves
 from helpers.gradients.forms import Tensor
+from helpers.gradients.link import Link, links_of
+from helpers.gradients.row_loss import labelled
 
 __all__ = [
     "as_tensors",
-    "checked_loss",
     "checked_model",
     "explained",
     "layers_of",
+    "losses_of",
     "rows_key",
     "trace",
     "traced_losses",
@@ -28,35 +30,17 @@ def checked_model(model: Any) -> keras.Model:
 
     Raises:
         TypeError: it is no Keras model or layer.
+        ValueError: a layer of it keeps a state from batch to batch.
     """
     if not isinstance(model, keras.Layer):
         raise TypeError(f"model must be a Keras model or layer; got {type(model).__name__}.")
+    for layer in layers_of(model):
+        if getattr(layer, "stateful", False):
+            raise ValueError(
+                f'The layer "{layer.name}" is stateful: the loss of a row depends on the batches '
+                "before it, so no row has a gradient of its own. Build it with stateful=False."
+            )
     return model
-
-
-def checked_loss(loss: Any) -> Callable[[Any, Any], Any]:
-    """Return the loss.
-
-    Raises:
-        TypeError: it is no function, or a metric.
-        ValueError: it is a Keras loss that averages over the rows.
-    """
-    if isinstance(loss, keras.metrics.Metric):
-        raise TypeError(
-            f"loss must be a function loss(y, prediction) -> (n,); got the metric {loss.name}. A "
-            "metric sums up many rows and has no gradient a row: give the loss of the training."
-        )
-    if not callable(loss):
-        raise TypeError(
-            f"loss must be a function loss(y, prediction) -> (n,); got {loss!r}. "
-            "For a name, take the function of keras.losses."
-        )
-    if isinstance(loss, keras.losses.Loss) and loss.reduction not in (None, "none"):
-        raise ValueError(
-            f'{type(loss).__name__} averages over the rows (reduction="{loss.reduction}"), and no '
-            'row has a gradient of its own then. Make it with reduction="none".'
-        )
-    return loss
 
 
 def trace(
@@ -137,28 +121,40 @@ def layers_of(model: keras.Model) -> list[keras.Layer]:
     return [*model._flatten_layers(include_self=True, recursive=True)]
 
 
-def traced_losses(model: keras.Model, loss: Callable[[Any, Any], Any], x: Any, y: Any) -> Tensor:
-    """Return one loss a row, shape ``(n,)``, inside a trace.
+def traced_losses(
+    model: keras.Model, loss: Callable[[Any, Any], Any], x: Any, y: Any
+) -> tuple[Tensor, list[Link]]:
+    """Return one loss a row, shape ``(n,)``, inside a trace, and what it does to the outputs.
 
     Raises:
-        ValueError: the model does not take these inputs, the loss does not take these labels, or
-            it does not return one value a row.
+        ValueError: the model does not take these inputs, the loss does not take these labels, it
+            does not return one value a row, or it takes logits and gets probabilities.
     """
     with explained(f"The model does not take these inputs: {_shapes(x, 'x')}."):
         prediction = model(x, training=False)
-    if isinstance(prediction, tf.Tensor) and prediction.dtype.is_floating:
-        # Keras casts inputs by itself; labels of another precision would be refused.
-        y = map_leaves(lambda a: tf.cast(a, prediction.dtype) if a.dtype.is_floating else a, y)
     told = f"{_shapes(y, 'y')}; {_shapes(prediction, 'prediction')}"
     with explained(f"The loss does not take these labels: {told}."):
-        losses = tf.convert_to_tensor(loss(y, prediction))
-    if losses.shape.rank != 1 or losses.shape[0] is not None:
+        losses = losses_of(loss, y, prediction)
+    if losses.shape.rank == 1 and losses.shape[0] is not None:
+        raise ValueError(
+            f"The model takes batches of {losses.shape[0]} rows only, and its rows cannot be "
+            "looked at in another number. Build it without batch_size and batch_shape."
+        )
+    if losses.shape.rank != 1:
         raise ValueError(
             f"The loss must return one value a row, shape (n,); got {_shape(losses)} for {told}. "
             "Do not average over the rows; sum or average over all other axes; and give labels "
             "and predictions the same shape."
         )
-    return losses
+    return losses, links_of(prediction, losses)
+
+
+def losses_of(loss: Callable[[Any, Any], Any], y: Any, prediction: Any) -> Tensor:
+    """Return the losses of rows, traced or not, with the labels in the prediction's precision."""
+    if isinstance(prediction, tf.Tensor) and prediction.dtype.is_floating:
+        # Keras casts inputs by itself; labels of another precision would be refused.
+        y = map_leaves(lambda a: tf.cast(a, prediction.dtype) if a.dtype.is_floating else a, y)
+    return tf.convert_to_tensor(labelled(loss, y, prediction))
 
 
 @contextlib.contextmanager

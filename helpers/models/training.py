@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from helpers.backend import keras, tf
+from helpers.backend import deterministic, keras, tf
 from helpers.denoising import Denoising, batch_weights
 from helpers.models.fitted import Arrays, Fitted, Forward, model_inputs
 from helpers.models.ladder import Kind
@@ -109,6 +109,7 @@ class Trainer:
             self._run_updates, input_signature=[*signature, three], jit_compile=fuse or None
         )
 
+    @deterministic()
     def fit(
         self,
         labels: np.ndarray,
@@ -165,6 +166,7 @@ class Trainer:
         _refuse_diverged("a weight", sum(float(w.sum()) for w in weights), len(order))
         return Fitted(self.kind, weights, history, self._forward)
 
+    @deterministic()
     def checkpoints(
         self,
         labels: np.ndarray,
