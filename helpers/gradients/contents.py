@@ -11,14 +11,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import copyreg
-import dis
 import functools
-import importlib.metadata
-import os
-import re
-import site
-import sys
-import sysconfig
 import types
 import weakref
 from collections.abc import Callable, Mapping
@@ -29,15 +22,13 @@ import numpy as np
 import pandas as pd
 
 from helpers.backend import keras, tf
+from helpers.gradients.attributes import UNUSED, fields_of, wiring_of
+from helpers.gradients.code import names_in, plain, reads_of
+from helpers.gradients.libraries import in_library, is_library, is_offered, named, version_of
 
-__all__ = ["Contents", "contents_of", "fields_of", "names_in", "plain", "reads_of", "slots_of"]
+__all__ = ["Contents", "contents_of", "slots_of"]
 
 
-def _words(text: str) -> set[str]:
-    return set(text.split())
-
-
-_PLAIN = (type(None), bool, int, float, complex, str, bytes, range, type(...), type(NotImplemented))
 _C_FUNCTIONS = (
     types.BuiltinFunctionType,
     types.MethodWrapperType,
@@ -62,43 +53,6 @@ _LOCKS = ("lock", "RLock")
 _UNFOLLOWED = {"compile", "eval", "exec", "globals", "input", "locals", "open", "__import__"}
 #: TensorFlow's calls of Python while a graph runs.
 _PYTHON_CALLS = {"numpy_function", "py_func", "py_function", "eager_py_func"}
-#: Entries of a class that are no part of what it does.
-_OF_CLASSES = _words(
-    "__dict__ __weakref__ __doc__ __module__ __qualname__ __annotations__ __annotate__ "
-    "__annotate_func__ __annotations_cache__ __firstlineno__ __static_attributes__ "
-    "__abstractmethods__ _abc_impl __orig_bases__ __parameters__ __dataclass_fields__ "
-    "__dataclass_params__ __match_args__ __slots__"
-)
-#: What Keras writes into a layer while it is built, called and saved.
-_OF_LAYERS = _words(
-    "_auto_config _build_shapes_dict _call_context_args _call_has_context_arg _call_has_mask_arg "
-    "_call_has_training_arg _call_signature _called _inbound_nodes _lock _loss_ids _losses "
-    "_losses_override _metrics _obj_type _outbound_nodes _parent_path _path "
-    "_saved_model_arg_spec _saved_model_inputs_spec _seed_generators _tracked _tracker "
-    "build built call_signature_parameters name quantize supports_jit"
-)
-#: What it writes into a model when it is compiled and fitted.
-_OF_MODELS = _words(
-    "_compile_config _compile_loss _compile_metrics _compute_loss_has_training_arg "
-    "_distribute_strategy _initial_epoch _jit_compile _loss_tracker _optimizer _run_eagerly "
-    "auto_scale_loss compiled predict_function steps_per_execution "
-    "stop_training test_function train_function unrolled_steps_per_execution "
-    "_symbolic_build_called _eval_data_handler _epoch_iterator _eval_epoch_iterator "
-    "_compiled_trainable_state _distribute_reduction_method _distributed_dataset "
-    "stop_evaluating stop_predicting"
-)
-#: The wiring of a functional model, which :func:`_wiring` tells without addresses.
-_OF_GRAPHS = _words(
-    "_inputs _inputs_struct _nodes _nodes_by_depth _operations _operations_by_depth _outputs "
-    "_outputs_struct input_names output_names"
-)
-#: What a layer may hold and its call does not read; dropout and the like are off.
-_UNUSED = (
-    keras.random.SeedGenerator,
-    keras.optimizers.Optimizer,
-    keras.metrics.Metric,
-    keras.callbacks.History,
-)
 _WRAPPERS = {"TrackedList", "TrackedDict", "TrackedSet", "ListWrapper", "_DictWrapper"}
 _WRAPPERS |= {"_TupleWrapper"}
 
@@ -124,144 +78,13 @@ class Contents:
     in_one: bool = False
 
 
-def plain(value: Any) -> str | None:
-    """Return a value as text that tells it from every other value; None: it has parts.
-
-    Example:
-        >>> plain(1), plain(1.0), plain((1, "a")), plain([1])
-        ('int 1', 'float 1.0', "tuple (int 1, str 'a')", None)
-    """
-    if type(value) in _PLAIN:
-        return f"{type(value).__name__} {value!r}"
-    if type(value) is tuple or type(value) is frozenset:
-        inner = [plain(each) for each in value]
-        inner = inner if isinstance(value, tuple) or None in inner else sorted(inner)
-        return None if None in inner else f"{type(value).__name__} ({', '.join(inner)})"
-    if isinstance(value, np.generic) and not value.dtype.hasobject:
-        return f"{value.dtype.str} {value.tobytes().hex()}"
-    if isinstance(value, types.CodeType):
-        return _code(value)
-    if isinstance(value, np.dtype | tf.DType | tf.TensorShape):
-        return f"{type(value).__name__} {value!r}"
-    if isinstance(value, slice):
-        return plain(("slice", value.start, value.stop, value.step))
-    return None
-
-
-def _code(code: types.CodeType) -> str:
-    """Return code without its file, its lines and its name."""
-    counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
-    names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
-    table = getattr(code, "co_exceptiontable", b"")
-    constants = [plain(each) for each in code.co_consts]
-    return f"code {code.co_code.hex()} {counts} {names} {table.hex()} {constants}"
-
-
-# --- libraries ---------------------------------------------------------------------------
-
-
-@functools.cache
-def _library_folders() -> tuple[str, ...]:
-    paths = sysconfig.get_paths()
-    folders = {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    folders |= {*site.getsitepackages(), site.getusersitepackages()}
-    return tuple({os.path.realpath(folder) + os.sep for folder in folders})
-
-
-@functools.cache
-def _in_library(file: str) -> bool:
-    return file.startswith("<frozen ") or os.path.realpath(file).startswith(_library_folders())
-
-
-def _is_library(module: str | None) -> bool:
-    """Return whether a module is installed, and no code of the user's own."""
-    found = sys.modules.get(module or "")
-    if found is None or module == "__main__":
-        return False
-    file = getattr(found, "__file__", None)
-    if file is None:  # built in, or a name space
-        return _is_of_python(module)
-    return _in_library(file)
-
-
-def _is_of_python(module: str) -> bool:
-    top = module.partition(".")[0]
-    return top in sys.builtin_module_names or top in sys.stdlib_module_names
-
-
-@functools.cache
-def _version(module: str) -> str:
-    top = module.partition(".")[0]
-    if _is_of_python(top):
-        return sys.version.split()[0]
-    version = getattr(sys.modules.get(top), "__version__", None)
-    if isinstance(version, str):
-        return version
-    try:
-        return importlib.metadata.version(top)
-    except importlib.metadata.PackageNotFoundError:
-        return "?"
-
-
-def _named(value: Any) -> str:
-    """Return the name and version of what a library offers."""
-    module = getattr(value, "__module__", None) or "builtins"
-    return f"{module}.{getattr(value, '__qualname__', '?')} {_version(module)}"
-
-
-def _is_offered(value: Any) -> bool:
-    """Return whether a library's module has just this under its name."""
-    module, found = getattr(value, "__module__", None), None
-    if _is_library(module):
-        found = sys.modules[module]
-        for name in value.__qualname__.split("."):
-            found = getattr(found, name, None)
-    return found is value
-
-
 # --- functions ---------------------------------------------------------------------------
 
 
-@functools.lru_cache(maxsize=4096)
-def _loaded(code: types.CodeType) -> frozenset[str]:
-    """Return the globals that code reads, functions within it included."""
-    names = {
-        i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")
-    }
-    inner = [_loaded(each) for each in code.co_consts if isinstance(each, types.CodeType)]
-    return frozenset(names.union(*inner))
-
-
-@functools.lru_cache(maxsize=4096)
-def names_in(code: types.CodeType) -> frozenset[str]:
-    """Return all names and words in code: what it may ask a module or an object for.
-
-    Example:
-        >>> sorted(names_in((lambda a: getattr(a.b, "c")).__code__))
-        ['b', 'c', 'getattr']
-    """
-    words = {each for each in code.co_consts if isinstance(each, str)}
-    inner = [names_in(each) for each in code.co_consts if isinstance(each, types.CodeType)]
-    return frozenset({*code.co_names, *words}.union(*inner))
-
-
-def reads_of(function: types.FunctionType) -> list[str]:
-    """Return the names of the globals that a function reads, there or not.
-
-    Example:
-        >>> reads_of(lambda values: sum(values) / len(values))
-        ['len', 'sum']
-    """
-    names = _loaded(function.__code__)
-    if "globals" in names:
-        names = names | (names_in(function.__code__) & function.__globals__.keys())
-    return sorted(names)
-
-
 def _function(value: types.FunctionType) -> Contents:
-    code, library = value.__code__, _in_library(value.__code__.co_filename)
-    if library and (_is_offered(value) or not (value.__closure__ or value.__dict__)):
-        return Contents(f"function {_named(value)} {code.co_firstlineno}", of_library=True)
+    code, library = value.__code__, in_library(value.__code__.co_filename)
+    if library and (is_offered(value) or not (value.__closure__ or value.__dict__)):
+        return Contents(f"function {named(value)} {code.co_firstlineno}", of_library=True)
     parts: list[tuple[str, Any]] = [
         ("", code),
         (" default values", value.__defaults__),
@@ -289,8 +112,8 @@ def _tensorflow_function(value: Any) -> Contents:
 
 
 def _class(value: type) -> Contents:
-    if _is_library(value.__module__) and "<locals>" not in value.__qualname__:
-        return Contents(f"class {_named(value)}", of_library=True)
+    if is_library(value.__module__) and "<locals>" not in value.__qualname__:
+        return Contents(f"class {named(value)}", of_library=True)
     parts = [(f" base {base.__name__}", base) for base in value.__bases__]
     parts += [(f".{n}", v) for n, v in sorted(fields_of(value).items())]
     return Contents("class", parts)
@@ -298,35 +121,9 @@ def _class(value: type) -> Contents:
 
 def _module(value: types.ModuleType) -> Contents:
     """Return a module by name; what is read from one of the user's own is found by its name."""
-    library = _is_library(value.__name__)
-    version = _version(value.__name__) if library else ""
+    library = is_library(value.__name__)
+    version = version_of(value.__name__) if library else ""
     return Contents(f"module {value.__name__} {version}", of_library=library)
-
-
-def fields_of(value: Any) -> Mapping[str, Any]:
-    """Return the attributes of an object or class that can decide what it computes.
-
-    Of a layer they are those that Keras does not keep for itself.
-
-    Example:
-        >>> layer = keras.layers.Dense(2, activation="relu")
-        >>> {n: fields_of(layer)[n] for n in ("units", "use_bias")}, "built" in fields_of(layer)
-        ({'units': 2, 'use_bias': True}, False)
-    """
-    if isinstance(value, type):
-        return {n: v for n, v in vars(value).items() if n not in _OF_CLASSES}
-    known = getattr(value, "__dict__", {})
-    if isinstance(value, keras.Initializer):  # its seed is drawn, and only counts at the start
-        return {n: v for n, v in known.items() if "seed" not in n}
-    if not isinstance(value, keras.Operation):
-        return known
-    left_out = _OF_LAYERS | (_OF_MODELS if isinstance(value, keras.Model) else set())
-    left_out |= _OF_GRAPHS if _is_functional(value) else set()
-    return {
-        n: v
-        for n, v in known.items()
-        if n not in left_out and not isinstance(v, _UNUSED) and not n.startswith("_self_")
-    }
 
 
 def slots_of(value: Any) -> dict[str, Any]:
@@ -347,7 +144,7 @@ def _object(value: Any) -> Contents:
     parts += [(f".{n}", v) for n, v in sorted(attributes.items(), key=lambda a: str(a[0]))]
     kind = f"object {type(value).__name__}"
     if isinstance(value, keras.Operation):
-        return Contents(kind, parts + _wiring(value))
+        return Contents(kind, parts + wiring_of(value))
     if not _hides(type(value)):
         return Contents(kind, parts)
     try:
@@ -376,41 +173,7 @@ def _hides(kind: type) -> bool:
     return bool(kind.__itemsize__) or kind.__basicsize__ > size
 
 
-# --- Keras -------------------------------------------------------------------------------
-
-
-def _is_functional(value: Any) -> bool:
-    return hasattr(value, "_nodes_by_depth") and hasattr(value, "_operations")
-
-
-def _wiring(value: Any) -> list[tuple[str, Any]]:
-    """Return which operation of a functional model reads which; the name of an input."""
-    if isinstance(value, keras.layers.InputLayer):
-        given = not re.fullmatch(r"(input_layer|keras_tensor)(_\d+)?", value.name)
-        return [(".name", value.name if given else "")]
-    if not _is_functional(value):
-        return []
-    inside = {id(node) for level in value._nodes_by_depth.values() for node in level}
-    nodes = {op: [n for n in op._inbound_nodes if id(n) in inside] for op in value._operations}
-    place = {id(op): number for number, op in enumerate(nodes)}
-
-    def linked(part: Any) -> Any:
-        if isinstance(part, keras.KerasTensor):
-            op, node, tensor = part._keras_history
-            own = nodes.get(op, [])
-            known = [n for n, each in enumerate(own) if each is op._inbound_nodes[node]]
-            return f"output {tensor} of call {known} of {place.get(id(op))}"
-        if isinstance(part, dict):
-            return {n: linked(v) for n, v in part.items()}
-        if isinstance(part, list | tuple):
-            return [type(part).__name__, *map(linked, part)]
-        return part
-
-    calls = [[(linked(n.arguments.args), linked(n.arguments.kwargs)) for n in own if not n.is_input]
-             for own in nodes.values()]  # fmt: skip
-    ends = [linked(value._inputs_struct), linked(value._outputs_struct)]
-    operations = [(f" operation {n}", op) for n, op in enumerate(nodes)]
-    return [*operations, (" wiring", calls), (" wiring", ends)]
+# --- arrays and containers ---------------------------------------------------------------
 
 
 def _variable(value: Any) -> Contents:
@@ -436,9 +199,6 @@ def _tensor(value: Any) -> Contents:
         return Contents("tensor", unseen=f"a tensor of type {value.dtype.name} shows no value")
     array = value.numpy()
     return Contents("tensor", [("", np.asarray(array))])
-
-
-# --- containers --------------------------------------------------------------------------
 
 
 def _mapping(value: Mapping[Any, Any]) -> Contents:
@@ -503,7 +263,7 @@ def _frame(value: Any) -> Contents:
 def _builtin(value: Any) -> Contents:
     owner = getattr(value, "__self__", None)
     own = [] if isinstance(owner, types.ModuleType | None) else [(".__self__", owner)]
-    return Contents(f"builtin {_named(value)} {value.__name__}", own)
+    return Contents(f"builtin {named(value)} {value.__name__}", own)
 
 
 def _cell(value: types.CellType) -> Contents:
@@ -526,7 +286,7 @@ _TAKE_APART: list[tuple[Any, Callable[[Any], Contents]]] = [
     (types.ModuleType, _module),
     (type, _class),
     (keras.Variable | tf.Variable, _variable),
-    (_UNUSED, lambda v: Contents(f"unused {type(v).__name__}")),
+    (UNUSED, lambda v: Contents(f"unused {type(v).__name__}")),
     (keras.KerasTensor, lambda v: Contents(f"symbol {v.shape} {v.dtype}")),
     (tf.Tensor, _tensor),
     (

@@ -25,7 +25,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from helpers.backend import keras, tf
-from helpers.gradients.contents import Contents, contents_of, names_in, plain
+from helpers.gradients.code import names_in, plain
+from helpers.gradients.contents import Contents, contents_of
 
 __all__ = ["Asked", "Fingerprint", "Found", "fingerprint", "found_in", "settings_of_keras"]
 

@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 
 from helpers.backend import keras, tf
-from helpers.gradients.contents import Contents, fields_of, plain, reads_of, slots_of
+from helpers.gradients.attributes import fields_of
+from helpers.gradients.code import plain, reads_of
+from helpers.gradients.contents import Contents, slots_of
 from helpers.gradients.fingerprint import Asked, fingerprint, found_in, settings_of_keras
 
 __all__ = ["Watched", "watched"]
