@@ -26,7 +26,6 @@ from helpers.gradients.certificate import (
     smaller_batches,
     tolerance_of,
 )
-from helpers.gradients.fingerprint import watched
 from helpers.gradients.flow import Flow
 from helpers.gradients.forms import Tensor
 from helpers.gradients.kept import Pieces
@@ -41,6 +40,7 @@ from helpers.gradients.tracing import (
     rows_key,
     trace,
 )
+from helpers.gradients.watched import watched
 
 __all__ = ["PerSampleGradients"]
 
@@ -407,8 +407,11 @@ class PerSampleGradients:
         ):
             self.certify(x, y)  # this says where
             raise ValueError(COUPLED)
-        stale = python and not self._still_computes(traced, *some, own_losses)
-        return None if stale else found
+        if not python:
+            return found
+        still = self._still_computes(traced, *some, own_losses)
+        self._python_ran()
+        return found if still else None
 
     def _noise(self, x: Inputs, y: Inputs, *direction: Any) -> np.ndarray:
         """Return how large the numbers are that cancel in each row's value."""
@@ -424,6 +427,7 @@ class PerSampleGradients:
             floating = [t for t in outputs if t.dtype.is_floating]
             for link, output in zip(self._flow.links, floating, strict=True):
                 link.see(output.numpy())
+            self._python_ran()
 
     def _still_computes(self, traced: Traced, x: Inputs, y: Inputs, losses: np.ndarray) -> bool:
         """Return whether the model's Python, run again, gives these losses, or a new trace does.
@@ -450,10 +454,14 @@ class PerSampleGradients:
         if self._python.changed():
             self._renew()
 
+    def _python_ran(self) -> None:
+        """Take the Python values as they are now: what a call itself has written is no change."""
+        self._python = watched(self.model, self.loss)
+
     def _renew(self) -> None:
         self._functions.clear()
         self._check.clear()
-        self._python = watched(self.model, self.loss)
+        self._python_ran()
         self._renewals += 1
 
     def _function(
@@ -465,6 +473,7 @@ class PerSampleGradients:
             self._functions[key] = Traced(
                 function, self.model, x, y, weights, *more, places=self._flow.places
             )
+            self._python_ran()
         return self._functions[key].renewed(*more)
 
     def _prepared(self, x: Inputs, y: Inputs) -> tuple[Inputs, Inputs]:
@@ -473,6 +482,7 @@ class PerSampleGradients:
         if not self.model.built:
             with explained("The model cannot be built on these inputs."):
                 self.model(as_tensors(take_rows(x, slice(0, 1))), training=False)
+            self._python_ran()
         return x, y
 
     def _key(self, x: Inputs, y: Inputs) -> Any:
@@ -505,6 +515,7 @@ class PerSampleGradients:
         key = self._key(x, y)
         if key not in self._check:
             self._check[key] = trace(self._flow.weighted_deltas, self.model, x, y, weights)
+            self._python_ran()
         tolerance = tolerance_of(*kinds_in(self._check[key].graph))
         return *self._check[key](*as_tensors([x, y, weights])), tolerance
 
