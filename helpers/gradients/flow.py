@@ -69,9 +69,7 @@ class Flow:
         for use, one, other in zip(uses, plain, weighted, strict=True):
             if one is not None:
                 factor(use, one)  # refuses what has no rule
-                pairs[use.where] = tuple(
-                    use.by_sample(d, use.output, anywhere=True) for d in (one, other)
-                )
+                pairs[use.where] = tuple(use.by_sample(d, use.output) for d in (one, other))
         if not pairs:
             raise ValueError(_NO_GRADIENT)
         return losses, pairs
