@@ -7,8 +7,17 @@ import pytest
 from gradient_zoo import WORDS, ZOO, T, lively, next_words, summed, tied_softmax, words
 
 from helpers.backend import keras, tf
-from helpers.gradients import PerSampleGradients, flow, forms, naive_gradients, pullback, rules
+from helpers.gradients import (
+    PerSampleGradients,
+    flow,
+    forms,
+    naive_gradients,
+    pullback,
+    rules,
+    tables,
+)
 from helpers.gradients.batches import take_rows
+from helpers.gradients.registry import RULES
 
 ROWS = 4
 
@@ -175,7 +184,7 @@ def mean_of_losses(losses, uses, deltas=flow._deltas):
     return deltas(losses / tf.cast(tf.size(losses), losses.dtype), uses)
 
 
-def ids_of_the_first_place(use, delta, look_up=rules._look_up):
+def ids_of_the_first_place(use, delta, look_up=tables._look_up):
     form = look_up(use, delta)
     return forms.Rows(form.ids[:, :1] + 0 * form.ids, form.deltas)
 
@@ -189,9 +198,9 @@ def ids_of_the_first_place(use, delta, look_up=rules._look_up):
         ("dense on sequences", forms.Outers, "squared_norms", each_position_by_itself),
         ("lstm", forms.Outers, "squared_norms", each_position_by_itself),
         ("conv2d", forms.Outers, "squared_norms", each_position_by_itself),
-        ("subtracted", rules, "_sum_to_variable", mean_over_positions),
+        ("subtracted", rules, "_summed", mean_over_positions),
         ("dense on sequences", flow, "_deltas", mean_of_losses),
-        ("masked bag", rules.RULES, "GatherV2", ids_of_the_first_place),
+        ("masked bag", RULES, "GatherV2", ids_of_the_first_place),
     ],
 )
 def test_a_planted_bug_is_seen(name, target, attribute, bug, dtype, monkeypatch):

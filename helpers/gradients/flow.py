@@ -88,7 +88,7 @@ class Flow:
         for use, one, other in zip(uses, plain, weighted, strict=True):
             if one is not None:
                 self._factor(use, one)  # refuses what has no rule
-                both = (use.by_sample(d, use.output, anywhere=True) for d in (one, other))
+                both = (use.by_sample(d, use.output) for d in (one, other))
                 pairs[use.where] = (*both, _reach(one, use))
         if not pairs:
             raise ValueError(_NO_GRADIENT)

@@ -1,11 +1,8 @@
 """One rule an operation: what does this use add to each sample's gradient?
 
-A rule gets a ``Use`` and its *delta*, the derivative of the summed loss by the operation's
-output. The losses add up without mixing samples, so ``delta[i]`` belongs to sample ``i``
-alone. The rule returns the gradients of the whole batch in factored form.
-
 To support one more operation, write its equation as a function and put
-``@rule("TypeOfTheOperation")`` above it.
+``@rule("TypeOfTheOperation")`` above it. Here stand products, sums and other functions of
+entries; tables are in ``tables``, convolutions in ``convolutions``.
 
 References: Goodfellow (2015), arXiv:1510.01799, for dense layers; Rochette, Manoel and Tramel
 (2019), arXiv:1912.06015, for convolutions; Li et al. (2022), arXiv:2110.05679, section 4, for
@@ -15,28 +12,30 @@ sequences by the Gram rule.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import TypeAlias
 
+import helpers.gradients.convolutions  # its rules
+import helpers.gradients.tables  # noqa: F401 - its rules
 from helpers.backend import tf
-from helpers.gradients.forms import Block, Form, Outer, Outers, Rows, Tensor
+from helpers.gradients.forms import Block, Form, Outer, Outers, Tensor
+from helpers.gradients.moves import letters_of
+from helpers.gradients.registry import RULES, flat_entries, outer_products, rule
 from helpers.gradients.uses import Use
 
-__all__ = ["RULES", "factor", "rule"]
+__all__ = ["factor"]
 
-Rule: TypeAlias = Callable[[Use, Tensor], Form]
-RULES: dict[str, Rule] = {}
-
-
-def rule(*operation_types: str) -> Callable[[Rule], Rule]:
-    """Register a rule for operations of the given types."""
-
-    def register(function: Rule) -> Rule:
-        RULES.update(dict.fromkeys(operation_types, function))
-        return function
-
-    return register
+_LOOP = (
+    "a loop over the rows, or of as many steps as the rows say, hides how it reads the variable; "
+    "write a loop of your own out, as operations on all rows"
+)
+_BRANCH = (
+    "a branch that the rows or the weights choose hides how it reads the variable; compute both "
+    "and choose with tf.where"
+)
+_OWN_GRADIENT = "a gradient of one's own (tf.custom_gradient) hides how the variable is read"
+_HIDDEN = {"While": _LOOP, "StatelessWhile": _LOOP, "If": _BRANCH, "StatelessIf": _BRANCH,
+           "Case": _BRANCH, "StatelessCase": _BRANCH, "IdentityN": _OWN_GRADIENT}  # fmt: skip
 
 
 def factor(use: Use, delta: Tensor) -> Form:
@@ -51,10 +50,10 @@ def factor(use: Use, delta: Tensor) -> Form:
     """
     if use.op.type not in RULES:
         known = ", ".join(sorted(RULES))
-        loop = " (write a loop of your own out, step by step)" * ("While" in use.op.type)
-        raise use.unsupported(f"there is no rule for {use.op.type}{loop}, only for {known}")
-    if None in use.weights.shape:
-        raise use.unsupported(f"its shape {use.weights.shape} is not known before it is computed")
+        why = _HIDDEN.get(use.op.type, f"there is no rule for {use.op.type}, only for {known}")
+        raise use.unsupported(why)
+    if use.shape is None or None in use.shape:
+        raise use.unsupported(f"its shape {use.shape} is not known before it is computed")
     if delta.dtype.is_complex or use.weights.dtype.is_complex:
         raise use.unsupported("complex numbers have no rule")
     form = RULES[use.op.type](use, delta)
@@ -81,87 +80,107 @@ def _matrix(use: Use, delta: Tensor) -> Form:
 @rule("BatchMatMulV2")
 def _matrices(use: Use, delta: Tensor) -> Form:
     """``out = X @ Y`` over the last two axes: ``dl/dY = X^T delta``, ``dl/dX = delta Y^T``."""
-    op, rank = use.op, use.weights.shape.rank
-    turned = [op.get_attr("adj_x"), op.get_attr("adj_y")]
-    if use.position == 1 and rank == 2 and not turned[0]:
-        return _products(use, op.inputs[0], delta, turned[1])
-    other = use.by_sample(op.inputs[1 - use.position])
-    if turned[1 - use.position]:
-        other = tf.linalg.matrix_transpose(other)
-    delta = use.by_sample(delta, use.output)
-    if use.position == 1:
-        gradient = tf.matmul(other, delta, transpose_a=True)
-    else:
-        gradient = tf.matmul(delta, other, transpose_b=True)
-    if turned[use.position]:
-        gradient = tf.linalg.matrix_transpose(gradient)
-    return Block(_sum_to_variable(use, gradient))
+    if use.position == 1 and len(use.shape) == 2 and not use.op.get_attr("adj_x"):
+        return _products(use, use.op.inputs[0], delta, use.op.get_attr("adj_y"))
+    return _contraction(use, delta)
 
 
 def _products(use: Use, inputs: Tensor, delta: Tensor, turned: bool) -> Form:
     """Return the outer products of inputs and deltas; ``out = in @ W.T`` turns the two round."""
-    rows, columns = use.weights.shape
+    rows, columns = use.shape
     if turned:
-        return _outer(use.positions(delta, rows, use.output), use.positions(inputs, columns))
-    return _outer(use.positions(inputs, rows), use.positions(delta, columns, use.output))
-
-
-def _outer(left: Tensor, right: Tensor) -> Form:
-    if left.shape.rank == right.shape.rank == 2:
-        return Outer(left, right)
-    left, right = (t if t.shape.rank == 3 else t[:, None] for t in (left, right))
-    return Outers(left, right)
+        return outer_products(
+            use.positions(delta, rows, use.output), use.positions(inputs, columns)
+        )
+    return outer_products(use.positions(inputs, rows), use.positions(delta, columns, use.output))
 
 
 @rule("Einsum")
-def _einsum(use: Use, delta: Tensor) -> Form:
+def _contraction(use: Use, delta: Tensor) -> Form:
     """``out[b,p,k] = sum over c of x[b,p,c] W[c,k]``: outer products over the positions ``p``.
 
     Letters may stand for several axes, in any order. Where ``x``, ``W`` and ``out`` share a
-    letter, such as a head with weights of its own, there is one matrix for each, and they are
-    written out.
+    letter, such as an expert or a head with weights of its own, there is one matrix for each:
+    ``dl/dW[e,c,k] = sum over p of x[b,p,e,c] delta[b,p,e,k]``.
     """
-    x, w, out, rows = _letters(use)
-    other = use.op.inputs[1 - use.position]
-    # A batch axis may hold more than the samples; this refuses all but positions of each sample.
-    each = use.by_sample(other, anywhere=True).shape.rank - other.shape.rank
-    inner = "".join(c for c in w if c in x and c not in out)
-    outer = "".join(c for c in w if c in out and c not in x)
-    if w not in (inner + outer, outer + inner):
-        gradient = tf.einsum(f"{x},{out}->{rows}{w}", other, delta)
-        if each:
-            gradient = tf.reduce_sum(use.by_sample(gradient, other), axis=1)
-        return Block(_flat_entries(use, gradient))
-    shared = "".join(c for c in out if c in x and c != rows)  # the positions
-    sizes = [delta.shape[out.index(c)] for c in shared]
-    count = -1 if each or None in sizes else math.prod(sizes)
-    m, n = (math.prod(use.weights.shape[w.index(c)] for c in letters) for letters in (inner, outer))
-    left = tf.einsum(f"{x}->{rows}{shared}{inner}", other)
-    right = tf.einsum(f"{out}->{rows}{shared}{outer}", delta)
-    left = tf.reshape(left, [use.batch, count, m])
-    right = tf.reshape(right, [use.batch, count, n])
-    return Outers(left, right) if w == inner + outer else Outers(right, left)
+    rows, deltas, letters = _spelled_out(use, delta)
+    x, w, out = letters
+    for k in range(len(w)):  # which of the matrices, then the letters of one matrix
+        which, own = w[:k], w[k:]
+        left = "".join(c for c in own if c in x and c not in out)
+        right = "".join(c for c in own if c in out and c not in x)
+        if own in (left + right, right + left) and all(c in out for c in which):
+            form = _stacked(use, (rows, deltas), letters, (which, left, right))
+            if form is not None:
+                return form
+    return Block(flat_entries(use, tf.einsum(f"{x},{out}->{out[0]}{w}", rows, deltas)))
 
 
-def _letters(use: Use) -> tuple[str, str, str, str]:
-    """Return the letters of the rows' tensor, the variable and the output; and the batch's."""
-    equation = use.op.get_attr("equation").decode()
-    inputs, out = equation.split("->")
-    parts = [*inputs.split(","), out]
-    free = [c for c in "ABCDEFGHIJKLMNOP" if c not in equation]
-    tensors = [*use.op.inputs, use.output]
-    for k, (part, tensor) in enumerate(zip(parts, tensors, strict=True)):
-        if "..." in part:  # spell the axes out, counted from the right
-            count = tensor.shape.rank - len(part.replace("...", ""))
-            parts[k] = part.replace("...", "".join(free[len(free) - count :]))
-    x, w, out = parts[1 - use.position], parts[use.position], parts[2]
-    sizes = use.op.inputs[1 - use.position].shape
-    rows = "".join(c for c, n in zip(x, sizes, strict=True) if n is None)[:1]
-    own = set(w) - set(x) - set(out)
-    twice = any(len(set(part)) < len(part) for part in (x, w, out))
-    if len(use.op.inputs) != 2 or not rows or rows not in out or rows in w or own or twice:
-        raise use.unsupported(f"the equation {equation} is none of rows with weights")
-    return x, w, out, rows
+def _stacked(
+    use: Use, tensors: tuple[Tensor, Tensor], letters: tuple[str, str, str], parts: Sequence[str]
+) -> Form | None:
+    """Return outer products by the matrices of a variable; None: written out they are smaller.
+
+    Several matrices below each other are one: position ``(p, e)`` meets the rows of matrix ``e``,
+    so its input has zeros for the rows of all others.
+
+    Args:
+        use: the operation.
+        tensors: the rows and the deltas, samples first.
+        letters: of the rows, the variable and the output, samples first.
+        parts: the variable's letters: which matrix, and those of the rows and deltas in it.
+    """
+    (rows, deltas), (x, w, out), (which, left, right) = tensors, letters, parts
+    size = dict(zip(w, (n for n in use.shape if n != 1 or len(w) == len(use.shape)),
+                    strict=True))  # fmt: skip
+    count, m, n = (math.prod(size[c] for c in some) for some in parts)
+    positions = "".join(c for c in out[1:] if c in x and c not in w)
+    sizes = [deltas.shape[out.index(c)] for c in positions]
+    each = -1 if None in sizes else math.prod(sizes)
+    new = "".join(c for c in which if c not in x)  # all matrices meet the same rows
+    repeated = tf.ones([size[c] for c in new], rows.dtype)
+    inputs = tf.einsum(f"{x},{new}->{out[0]}{positions}{which}{left}", rows, repeated) if new else (
+        tf.einsum(f"{x}->{out[0]}{positions}{which}{left}", rows))  # fmt: skip
+    deltas = tf.einsum(f"{out}->{out[0]}{positions}{which}{right}", deltas)
+    if not positions and not which:
+        pair = tf.reshape(inputs, [use.batch, m]), tf.reshape(deltas, [use.batch, n])
+        return Outer(*pair) if w.endswith(left + right) else Outer(*pair[::-1])
+    pair = (tf.reshape(inputs, [use.batch, each, count, m]),
+            tf.reshape(deltas, [use.batch, each, count, n]))  # fmt: skip
+    first, second = pair if w.endswith(left + right) else pair[::-1]
+    if which:
+        if each < 0 or each * (count * first.shape[3] + second.shape[3]) >= m * n:
+            return None
+        first = first[:, :, :, None] * tf.eye(count, dtype=first.dtype)[:, :, None]
+    width = count * first.shape[-1] if which else first.shape[-1]
+    return Outers(tf.reshape(first, [use.batch, each * count, width]),
+                  tf.reshape(second, [use.batch, each * count, second.shape[-1]]))  # fmt: skip
+
+
+def _spelled_out(use: Use, delta: Tensor) -> tuple[Tensor, Tensor, tuple[str, str, str]]:
+    """Return the rows and the deltas with the samples first, and the letters of a product.
+
+    Raises:
+        UnsupportedOperation: it is no product of rows with weights.
+    """
+    op, letters = use.op, letters_of(use.op)
+    other = op.inputs[1 - use.position]
+    places, after = use.places_in(other), use.places_in(use.output)
+    if letters is None:
+        raise use.unsupported("it multiplies more or less than two tensors")
+    x, w, out = letters[1 - use.position], letters[use.position], letters[2]
+    sample = x[places.axis]
+    rows, deltas = use.by_sample(other), use.by_sample(delta, use.output)
+    several = [rows.shape.rank - len(x), deltas.shape.rank - len(out)]
+    own = set(w) - set(x) - set(out) - {"."}
+    twice = any(len(set(part)) < len(part) for part in (x, w, out) if "." not in part)
+    if out[after.axis] != sample or sample in w or own or twice or several[0] != several[1]:
+        raise use.unsupported(f"the product {x},{w}->{out} is none of rows with weights")
+    first = sample + "Z" * several[0]
+    moved = [first + part.replace(sample, "") for part in (x, out)]
+    once = [k for k, c in enumerate(moved[0]) if c == "."]
+    rows = tf.squeeze(rows, once) if once else rows
+    return rows, deltas, (moved[0].replace(".", ""), w.replace(".", ""), moved[1])
 
 
 @rule("BiasAdd", "AddV2", "Add")
@@ -169,21 +188,21 @@ def _add(use: Use, delta: Tensor) -> Form:
     """``out_t = in_t + b``, so ``dl/db = sum over t of delta_t``."""
     if use.op.type == "BiasAdd" and use.op.get_attr("data_format") == b"NCHW":
         delta = tf.transpose(delta, [0, *range(2, delta.shape.rank), 1])
-    return Block(_sum_to_variable(use, use.by_sample(delta, use.output)))
+    return Block(_summed(use, delta))
 
 
 @rule("Sub")
 def _subtract(use: Use, delta: Tensor) -> Form:
     """``out_t = in_t - b``, so ``dl/db = - sum over t of delta_t``."""
     signed = -delta if use.position else delta
-    return Block(_sum_to_variable(use, use.by_sample(signed, use.output)))
+    return Block(_summed(use, signed))
 
 
 @rule("Mul")
 def _multiply(use: Use, delta: Tensor) -> Form:
     """``out_t = in_t * w``, so ``dl/dw = sum over t of in_t * delta_t``."""
     product = delta * use.op.inputs[1 - use.position]
-    return Block(_sum_to_variable(use, use.by_sample(product, use.output)))
+    return Block(_summed(use, product))
 
 
 @rule("RealDiv", "Maximum", "Minimum", "Pow", "SquaredDifference", "SelectV2", "DivNoNan", "Xdivy")
@@ -197,122 +216,57 @@ def _entry_by_entry(use: Use, delta: Tensor) -> Form:
     inputs = dict(zip(names, use.op.inputs, strict=True)) | {names[use.position]: repeated}
     again = getattr(tf.raw_ops, use.op.type)(**inputs)
     gradient = tf.gradients(again, repeated, delta)[0]
-    return Block(_sum_to_variable(use, use.by_sample(gradient, use.output)))
+    return Block(_summed(use, gradient))
 
 
 @rule("BroadcastTo")
 def _broadcast(use: Use, delta: Tensor) -> Form:
     """``out_t = w``, so ``dl/dw = sum over t of delta_t``."""
-    return Block(_sum_to_variable(use, use.by_sample(delta, use.output)))
+    return Block(_summed(use, delta))
 
 
 @rule("Tile")
 def _repeat(use: Use, delta: Tensor) -> Form:
-    """``out_i = w`` for each sample ``i``, so ``dl_i/dw = delta_i``."""
-    repeated = [k for k, n in enumerate(delta.shape) if n != use.weights.shape[k]]
-    if len(repeated) != 1 or use.weights.shape[repeated[0]] != 1:
-        raise use.unsupported("only a repetition for each row is followed")
-    return Block(_flat_entries(use, use.by_sample(delta, use.output, anywhere=True)))
+    """``out_t = w`` for each repetition ``t``, so ``dl/dw = sum over t of delta_t``."""
+    shape, places = list(use.shape), use.places_in(use.output)
+    rows = use.by_sample(delta, use.output)
+    several = rows.shape.rank > delta.shape.rank
+    if several and shape[places.axis] != 1:
+        # Each sample has the whole variable: what stands inside is an axis of the variable.
+        if (places.outside, places.inside) != (1, shape[places.axis]):
+            raise use.unsupported("only whole repetitions for each row are followed")
+        rows = tf.transpose(rows, _one_axis_moved(rows.shape.rank, 1, places.axis + 1))[:, None]
+        repeated = shape
+    else:
+        repeated = [n for k, n in enumerate(shape) if k != places.axis]
+        rows = rows if several else rows[:, None]
+    sizes = [n for s, n in zip(rows.shape[2:], repeated, strict=True) for n in (s // n, n)]
+    cut = tf.reshape(rows, [use.batch, -1, *sizes])
+    return Block(flat_entries(use, tf.reduce_sum(cut, [1, *range(2, 2 + len(sizes), 2)])))
 
 
-@rule("GatherV2", "ResourceGather")
-def _look_up(use: Use, delta: Tensor) -> Form:
-    """``out_s = table[id_s]``, so row ``r`` of dl/dtable is the sum of ``delta_s`` with id r."""
-    op = use.op
-    along_rows = op.type == "ResourceGather" or tf.get_static_value(op.inputs[2]) == 0
-    if use.position != 0 or not along_rows or op.get_attr("batch_dims"):
-        raise use.unsupported("only a look-up of the first axis of a table is followed")
-    width = math.prod(delta.shape[op.inputs[1].shape.rank :])
-    ids, deltas = use.positions(op.inputs[1], 1), use.positions(delta, width, use.output)
-    ids, deltas = (t if t.shape.rank == 3 else t[:, None] for t in (ids, deltas))
-    return Rows(ids[:, :, 0], deltas)
+def _one_axis_moved(rank: int, start: int, end: int) -> list[int]:
+    """Return the order of axes after one of them was moved to another place."""
+    order = [k for k in range(rank) if k != start]
+    return [*order[:end], start, *order[end:]]
 
 
-@rule("Conv2D")
-def _convolve(use: Use, delta: Tensor) -> Form:
-    """``out_p = patch_p @ W``, a dense layer on the patch at each place ``p`` of the image."""
-    images = use.op.inputs[0]
-    height, width, channels, filters = use.weights.shape
-    patches = _patches(use, images, height, width)
-    groups = images.shape[-1] // channels
-    if groups == 1:
-        left = use.positions(patches, height * width * channels, images)
-        return _outer(left, use.positions(delta, filters, use.output))
-    shape = [use.batch, -1, height * width, groups, channels]
-    delta = tf.reshape(use.by_sample(delta, use.output), [use.batch, -1, groups, filters // groups])
-    patches = tf.reshape(use.by_sample(patches, images), shape)
-    gradient = tf.einsum("bpsgc,bpgf->bscgf", patches, delta)
-    return Block(_flat_entries(use, gradient))
+def _summed(use: Use, gradient: Tensor) -> Tensor:
+    """Return ``(B, size)``: summed over the axes where the variable was repeated.
 
+    Args:
+        use: the operation.
+        gradient: by the variable's entries as they were repeated, of the output's shape.
 
-@rule("Conv3D")
-def _convolve_volumes(use: Use, delta: Tensor) -> Form:
-    """The same for the patches of a volume."""
-    op, volumes = use.op, use.op.inputs[0]
-    *extent, channels, filters = use.weights.shape
-    plain = op.get_attr("data_format") == b"NDHWC" and set(op.get_attr("dilations")) == {1}
-    if use.position != 1 or not plain or volumes.shape[-1] != channels:
-        raise use.unsupported("only channels last, without dilation or groups, are followed")
-    patches = tf.raw_ops.ExtractVolumePatches(
-        input=volumes,
-        ksizes=[1, *extent, 1],
-        strides=op.get_attr("strides"),
-        padding=op.get_attr("padding").decode(),
-    )
-    left = use.positions(patches, math.prod(extent) * channels, volumes)
-    return _outer(left, use.positions(delta, filters, use.output))
-
-
-@rule("DepthwiseConv2dNative")
-def _convolve_each_channel(use: Use, delta: Tensor) -> Form:
-    """``out_p[c, k] = sum over s of patch_p[s, c] W[s, c, k]``: each channel by itself."""
-    height, width, channels, each = use.weights.shape
-    patches = _patches(use, use.op.inputs[0], height, width)
-    patches = tf.reshape(
-        use.by_sample(patches, use.op.inputs[0]), [use.batch, -1, height * width, channels]
-    )
-    delta = tf.reshape(use.by_sample(delta, use.output), [use.batch, -1, channels, each])
-    return Block(_flat_entries(use, tf.einsum("bpsc,bpck->bsck", patches, delta)))
-
-
-@rule("Conv2DBackpropInput")
-def _convolve_back(use: Use, delta: Tensor) -> Form:
-    """A transposed convolution: images and deltas have changed their parts."""
-    height, width, channels, filters = use.weights.shape
-    if use.position != 1:
-        raise use.unsupported("only its filter is followed")
-    patches = _patches(use, delta, height, width)
-    inputs = use.positions(use.op.inputs[2], filters)
-    return _outer(use.positions(patches, height * width * channels, use.output), inputs)
-
-
-def _patches(use: Use, images: Tensor, height: int, width: int) -> Tensor:
-    """Return what a convolution sees at each place, shape ``(..., height * width * C)``."""
-    op = use.op
-    if use.position != 1 or op.get_attr("data_format") != b"NHWC":
-        raise use.unsupported("only the layout with channels last is followed")
-    padding = op.get_attr("padding").decode()
-    if padding == "EXPLICIT":
-        sides = op.get_attr("explicit_paddings")
-        images, padding = tf.pad(images, [sides[k : k + 2] for k in range(0, 8, 2)]), "VALID"
-    return tf.image.extract_patches(
-        images, [1, height, width, 1], op.get_attr("strides"), op.get_attr("dilations"), padding
-    )
-
-
-def _flat_entries(use: Use, gradient: Tensor) -> Tensor:
-    """Return ``(B, ...)`` as ``(B, size)``, size being the variable's."""
-    return tf.reshape(gradient, [use.batch, math.prod(use.weights.shape)])
-
-
-def _sum_to_variable(use: Use, delta: Tensor) -> Tensor:
-    """Return ``(B, size)``: the delta summed over the axes where the variable was repeated."""
-    shape = tuple(use.weights.shape)
-    axes = delta.shape.rank - len(shape)  # the axes that only the rows have
-    if axes == 0 and shape[0] == 1:
-        axes, shape = 1, shape[1:]
-    if axes < 1:
-        raise use.unsupported(f"its shape {tuple(delta.shape)} leaves no axis for the batch")
-    repeated = [axes + k for k, n in enumerate(shape) if n == 1]
-    summed = tf.reduce_sum(delta, axis=[*range(1, axes), *repeated])
-    return tf.reshape(summed, [use.batch, math.prod(shape)])
+    Raises:
+        UnsupportedOperation: the variable has entries for each row.
+    """
+    axis, shape = use.places_in(use.output).axis, use.shape
+    before = gradient.shape.rank - len(shape)  # the axes that only the rows have
+    if before < 0 or (axis >= before and shape[axis - before] != 1):
+        raise use.unsupported(f"its shape {shape} leaves no axis of the output for the samples")
+    rows = use.by_sample(gradient, use.output)
+    several = rows.shape.rank - gradient.shape.rank
+    others = [k for k in range(gradient.shape.rank) if k != axis]
+    once = [1 + several + at for at, k in enumerate(others) if k < before or shape[k - before] == 1]
+    return flat_entries(use, tf.reduce_sum(rows, axis=[*range(1, 1 + several), *once]))

@@ -10,7 +10,9 @@ from typing import Any
 from helpers.backend import keras, tf
 from helpers.gradients.batches import Inputs, leaves, map_leaves
 from helpers.gradients.forms import Tensor
+from helpers.gradients.inside import insides_shown
 from helpers.gradients.link import Link, links_of
+from helpers.gradients.loops import loops_written_out
 from helpers.gradients.row_loss import labelled
 
 __all__ = [
@@ -89,7 +91,8 @@ def _written_out(model: keras.Model) -> Iterator[None]:
         layer.go_backwards, layer.inner_loop = False, _backwards(layer.inner_loop)
     tf.config.run_functions_eagerly(True)
     try:
-        yield
+        with loops_written_out(), insides_shown():
+            yield
     finally:
         tf.config.run_functions_eagerly(eager)
         for layer in recurrent:

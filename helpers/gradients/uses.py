@@ -10,13 +10,15 @@ The batch size is unknown while the model is traced, so ``None`` in a shape is t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
+import helpers.gradients.moves  # they say how places move
+import helpers.gradients.picks  # noqa: F401 - along the batch
 from helpers.backend import keras, tf
 from helpers.gradients.forms import Tensor
+from helpers.gradients.places import FIRST, Places, entries_of_samples, places_after
 
 __all__ = [
     "CHOSEN",
@@ -35,8 +37,6 @@ SAME, TURNED, CHOSEN, MADE = "same", "turned", "chosen", "made"
 
 # These hand on a variable's numbers in their order.
 _PASSES_ON = frozenset({"ReadVariableOp", "Identity", "Cast", "Reshape", "ExpandDims", "Squeeze"})
-# Along the batch, these find the rows' order, or some rows.
-_PICKS = frozenset({"TopKV2", "Where", "Unique", "UniqueV2"})
 # No gradient flows through these, so what they read does not matter.
 _STOPS = frozenset({"Shape", "ShapeN", "Size", "Rank", "StopGradient", "VariableShape"})
 _STOPS |= {"ZerosLike", "OnesLike", "VarIsInitializedOp"}
@@ -70,7 +70,8 @@ class Use:
         position: which of the operation's inputs is made of variables.
         source: that input.
         names: the variables' paths, for messages.
-        rows: names of the tensors that depend on the rows.
+        shape: of that input; of the variable, where it is read by its handle.
+        places: where the samples stand, by the names of the tensors that have such places.
         batch: the number of samples, a scalar tensor.
     """
 
@@ -78,7 +79,8 @@ class Use:
     position: int
     source: Source
     names: tuple[str, ...]
-    rows: frozenset[str]
+    shape: tuple[int | None, ...] | None
+    places: Mapping[str, Places]
     batch: Tensor
 
     @property
@@ -106,52 +108,42 @@ class Use:
             "rows, or add a rule in helpers/gradients/rules.py."
         )
 
-    def by_sample(
-        self, tensor: Tensor, like: Tensor | None = None, *, anywhere: bool = False
-    ) -> Tensor:
+    def places_in(self, tensor: Tensor) -> Places:
+        """Return where the samples stand in a tensor of the model.
+
+        Raises:
+            UnsupportedOperation: it has no axis of samples that could be followed.
+        """
+        if tensor.name in self.places:
+            return self.places[tensor.name]
+        shape = None if tensor.shape.rank is None else tuple(tensor.shape)
+        raise self.unsupported(
+            f"in the shape {shape} no axis could be found that holds the samples and nothing else"
+            f"{_lost_by(tensor, self.places)}; a layer that mixes the rows, such as batch "
+            "normalisation in training, has no gradient of one sample"
+        )
+
+    def by_sample(self, tensor: Tensor, like: Tensor | None = None) -> Tensor:
         """Return a tensor with the samples on its first axis, and nothing else.
 
-        A layer may have put other axes into the first one: ``(B * T, d)`` becomes ``(B, T, d)``,
-        and the ``(k * B, ...)`` of a dilated convolution ``(B, k, ...)``.
+        A layer may have put other axes into that of the samples: ``(B * T, d)`` becomes
+        ``(B, T, d)``, and so does ``(T * B, d)``. See ``places``.
 
         Args:
             tensor: of the model, or computed from such.
             like: a tensor of the model whose axes are like this one's.
-            anywhere: move the batch axis to the front if it is not there.
 
         Raises:
-            UnsupportedOperation: no axis of the tensor is the batch, or it is not the first.
+            UnsupportedOperation: no axis of the tensor holds the samples.
         """
-        of_model = tensor if like is None else like
-        axis = _batch_axis(of_model)
-        if axis is None or (axis and not anywhere):
-            shape = None if of_model.shape.rank is None else tuple(of_model.shape)
-            raise self.unsupported(
-                f"the shape {shape} does not begin with the batch axis; a layer that mixes the "
-                "rows, such as batch normalisation in training, has no gradient of one sample"
-            )
-        share, blocks = _share_of_batch_axis(of_model, self.rows)
-        if share == 0:
-            raise self.unsupported("the rows are sorted or picked by what they hold")
-        if axis:
-            if share not in (1, None) or blocks:
-                raise self.unsupported("its batch axis is inside, and holds more than the samples")
-            others = [k for k in range(tensor.shape.rank) if k != axis]
-            moved = tf.transpose(tensor, [axis, *others])
-            return tf.reshape(moved, [self.batch, *_sizes(moved)[1:]])  # fails for other sizes
-        if share == 1 and not blocks:
-            return tensor
-        rest = _sizes(tensor)[1:]
-        if blocks:  # blocks outside, samples inside
-            outside = tf.reshape(tensor, [blocks, self.batch, *rest])
-            return tf.transpose(outside, [1, 0, *range(2, outside.shape.rank)])
-        inside = int(share) if share and share.denominator == 1 else -1
-        return tf.reshape(tensor, [self.batch, inside, *rest])
+        places = self.places_in(tensor if like is None else like)
+        return entries_of_samples(tensor, places, self.batch)
 
     def positions(self, tensor: Tensor, width: int, like: Tensor | None = None) -> Tensor:
         """Return a tensor as ``(B, width)`` or, with several positions, ``(B, T, width)``."""
-        rows = self.by_sample(tensor, like, anywhere=True)
-        if rows.shape.rank == 2 and rows.shape[1] in (None, width):
+        plain = self.places_in(tensor if like is None else like).plain
+        rows = self.by_sample(tensor, like)
+        if plain and rows.shape.rank == 2 and rows.shape[1] in (None, width):
             return tf.ensure_shape(rows, [None, width])
         sizes = rows.shape[1:]
         count = -1 if None in sizes else math.prod(sizes) // width
@@ -170,22 +162,27 @@ def find_uses(losses: Tensor, variables: Sequence[keras.Variable], inputs: Any) 
     """
     graph, batch = losses.graph, tf.shape(losses)[0]
     needed = _names_of_ancestors(losses)
-    rows = {t.name for t in tf.nest.flatten(inputs)}
+    places = {t.name: FIRST for t in tf.nest.flatten(inputs)}
+    rows = set(places)
     handles = [graph.capture(v.value.handle) for v in variables]
     sources = {h.name: Source(h, frozenset([k]), SAME) for k, h in enumerate(handles)}
     met = []
     for op in graph.get_operations():
         if _depends_on(op, rows):
             rows.update(t.name for t in op.outputs)
+            places |= places_after(op, places, batch)
             if op.name in needed and op.type not in _STOPS:
                 met += [(op, k) for k, t in enumerate(op.inputs) if t.name in sources]
         elif op.type not in _STOPS:
             sources |= {s.tensor.name: s for s in _made_by(op, sources)}
-    uses, dependent = [], frozenset(rows)
+    uses = []
     for op, k in met:
         source = sources[op.inputs[k].name]
         names = tuple(variables[n].path for n in sorted(source.numbers))
-        uses.append(Use(op, k, source, names, dependent, batch))
+        by_handle = source.tensor.dtype == tf.resource
+        shape = variables[min(source.numbers)].shape if by_handle else source.tensor.shape
+        known = None if not by_handle and shape.rank is None else tuple(shape)
+        uses.append(Use(op, k, source, names, known, places, batch))
     return uses
 
 
@@ -247,56 +244,16 @@ def _known_size(op: Any) -> bool:
     return sizes.rank is not None and None not in list(sizes)[begin:end:step]
 
 
-def _share_of_batch_axis(tensor: Tensor, rows: frozenset[str]) -> tuple[Fraction | None, int]:
-    """Return how many entries of the batch axis each sample has, and how many blocks lie outside.
-
-    The way back from the tensor to the rows tells it: a reshape moves axes into that one or out
-    of it. None: it cannot be told. Later steps would fail on a wrong number, not go on. 0: the
-    entries stand in an order that the rows' contents decide, which no check on a batch shows.
-    """
-    share, blocks = Fraction(1), 0
-    while tensor.op.type != "Placeholder":
-        op = tensor.op
-        if op.type == "Reshape":
-            before, after = _known_product(op.inputs[0]), _known_product(tensor)
-            if before is None or after is None:
-                return None, blocks
-            share *= Fraction(before, after)
-        elif op.type == "SpaceToBatchND":
-            blocks = math.prod(int(n) for n in tf.get_static_value(op.inputs[1]))
-        elif op.type == "BatchToSpaceND":
-            return (Fraction(1) if share == 1 else None), blocks
-        elif op.type in _PICKS and op.inputs[0].shape.rank and op.inputs[0].shape[-1] is None:
-            return Fraction(0), blocks
-        candidates = [t for t in op.inputs if t.name in rows]
-        if op.type == "GatherV2" and not op.get_attr("batch_dims"):
-            candidates = [t for t in candidates if t is op.inputs[1]] or candidates
-        with_batch = [t for t in candidates if t.shape.rank and None in list(t.shape)]
-        if not candidates:
-            return None, blocks
-        tensor = (with_batch or candidates)[0]
-    return share, blocks
-
-
-def _batch_axis(tensor: Tensor) -> int | None:
-    """Return which axis has an unknown size: the first one, or the only one; None: no such."""
-    sizes = list(tensor.shape) if tensor.shape.rank is not None else []
-    if sizes and sizes[0] is None:
-        return 0
-    return sizes.index(None) if sizes.count(None) == 1 else None
-
-
-def _known_product(tensor: Tensor) -> int | None:
-    """Return the product of all sizes but the batch's; None: another one is unknown."""
-    sizes = list(tensor.shape) if tensor.shape.rank is not None else [None, None]
-    known = [n for n in sizes if n is not None]
-    return math.prod(known) or None if len(known) == len(sizes) - 1 else None
-
-
-def _sizes(tensor: Tensor) -> list[Any]:
-    """Return the sizes of all axes: numbers where they are known, else tensors."""
-    traced = tf.unstack(tf.shape(tensor))
-    return [t if n is None else n for n, t in zip(tensor.shape, traced, strict=True)]
+def _lost_by(tensor: Tensor, places: Mapping[str, Places]) -> str:
+    """Return the words for the operation behind which the samples could not be followed."""
+    waiting, seen = [tensor.op], set()
+    for op in waiting:
+        if any(t.name in places for t in op.inputs):
+            return f' (they were lost in {op.type}, "{op.name}")'
+        new = [t.op for t in op.inputs if t.op.name not in seen]
+        seen.update(before.name for before in new)
+        waiting += new
+    return ""
 
 
 def _names_of_ancestors(tensor: Tensor) -> set[str]:
