@@ -1,0 +1,487 @@
+"""Which small faults a source can be given: one change of one node of its syntax tree."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+__all__ = ["Mutant", "mutants_of", "mutated"]
+
+_COMPARED = {
+    ast.Lt: (ast.LtE, ast.GtE),
+    ast.LtE: (ast.Lt, ast.Gt),
+    ast.Gt: (ast.GtE, ast.LtE),
+    ast.GtE: (ast.Gt, ast.Lt),
+    ast.Eq: (ast.NotEq,),
+    ast.NotEq: (ast.Eq,),
+    ast.Is: (ast.IsNot,),
+    ast.IsNot: (ast.Is,),
+    ast.In: (ast.NotIn,),
+    ast.NotIn: (ast.In,),
+}
+_COMPUTED = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.Mult,
+    ast.Pow: ast.Mult,
+    ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd,
+    ast.BitXor: ast.BitAnd,
+}
+_PAIRS = (
+    ("min", "max"),
+    ("minimum", "maximum"),
+    ("argmin", "argmax"),
+    ("idxmin", "idxmax"),
+    ("nanmin", "nanmax"),
+    ("reduce_min", "reduce_max"),
+    ("any", "all"),
+    ("floor", "ceil"),
+    ("zeros", "ones"),
+    ("zeros_like", "ones_like"),
+    ("sum", "mean"),
+    ("reduce_sum", "reduce_mean"),
+    ("cumsum", "cumprod"),
+    ("left", "right"),
+    ("head", "tail"),
+    ("first", "last"),
+)
+_OTHER_NAME = {a: b for pair in _PAIRS for a, b in (pair, pair[::-1])}
+#: Functions of one thing that can be left out: the thing itself stays.
+_LEFT_OUT = {
+    *("abs", "absolute", "sorted", "sort", "argsort", "sqrt", "exp", "log", "log1p", "square"),
+    *("round", "unique", "clip", "reversed", "cumsum", "transpose", "stop_gradient", "expit"),
+    *("sigmoid", "flip", "ravel", "norm", "maximum", "minimum", "max", "min", "nan_to_num"),
+}
+#: The same of methods.
+_LEFT_OUT_METHODS = {
+    *("sort_values", "sort_index", "reset_index", "drop_duplicates", "abs", "round", "copy"),
+    *("clip", "fillna", "dropna", "cumsum", "shift", "mean", "sum", "lower", "strip", "astype"),
+    *("transpose", "rank", "unique", "squeeze", "T", "permutation"),
+}
+#: Keywords whose value decides nothing that a test should hold: what is shown, what is checked.
+_NO_MATTER = {"strict", "desc", "leave", "disable", "progress", "name", "total", "unit"}
+_NOT_ENTERED = (ast.Raise, ast.JoinedStr, ast.Import, ast.ImportFrom, ast.Global, ast.Nonlocal)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One small fault.
+
+    Attributes:
+        file: that it is planted into, as it was named.
+        function: dotted name of the function or class around it; empty for the module's own lines.
+        lines: first and last line of the smallest statement, or header of one, that holds it.
+        around: first and last line of the function around it, or of the whole file.
+        text: the changed line of the source, without its indentation.
+        change: what is done, as ``before -> after``.
+        place: number of the change among those of the file, by which :func:`mutated` finds it.
+    """
+
+    file: str
+    function: str
+    lines: tuple[int, int]
+    around: tuple[int, int]
+    text: str
+    change: str
+    place: int
+
+
+@dataclass(frozen=True)
+class _Site:
+    """Where a tree can be changed: called on the tree's own nodes, it changes them."""
+
+    node: ast.AST
+    function: str
+    lines: tuple[int, int]
+    change: str
+    apply: Callable[[], None]
+
+
+def mutants_of(source: str, file: str) -> list[Mutant]:
+    r"""Return all faults that this module can plant into a source, in the order of its lines.
+
+    Docstrings, annotations, imports, ``__all__``, and what an error says are left alone.
+
+    Example:
+        >>> for mutant in mutants_of("def half(x):\n    return x / 2\n", "half.py"):
+        ...     print(mutant.function, mutant.lines, mutant.change)
+        half (2, 2) return x / 2 -> return x
+        half (2, 2) x / 2 -> x * 2
+        half (2, 2) x / 2 -> 2 / x
+        half (2, 2) 2 -> 3
+        half (2, 2) 2 -> 1
+    """
+    lines, tree = source.splitlines(), ast.parse(source)
+    ends = dict(_functions(tree, ""))
+    return [
+        Mutant(
+            file,
+            site.function,
+            site.lines,
+            ends.get(site.function, (1, len(lines))),
+            lines[getattr(site.node, "lineno", site.lines[0]) - 1].strip(),
+            site.change,
+            place,
+        )
+        for place, site in enumerate(_sites(tree))
+    ]
+
+
+def _functions(node: ast.AST, outer: str) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Yield the lines of each function and class below a node, by its dotted name."""
+    for each in ast.iter_child_nodes(node):
+        name = outer
+        if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            name = f"{outer}.{each.name}".lstrip(".")
+            yield name, (each.lineno, each.end_lineno)
+        yield from _functions(each, name)
+
+
+def mutated(source: str, mutant: Mutant) -> ast.Module:
+    r"""Return the source's tree with the fault in it.
+
+    Example:
+        >>> source = "def half(x):\n    return x / 2\n"
+        >>> print(ast.unparse(mutated(source, mutants_of(source, "half.py")[1])))
+        def half(x):
+            return x * 2
+    """
+    tree = ast.parse(source)
+    site = next(itertools.islice(_sites(tree), mutant.place, None))
+    site.apply()
+    return ast.fix_missing_locations(tree)
+
+
+def _sites(tree: ast.Module) -> Iterator[_Site]:
+    yield from _in_body(tree, "body", tree, "", None)
+
+
+def _in_body(
+    parent: ast.AST, field: str, owner: ast.AST, function: str, argument: str | None
+) -> Iterator[_Site]:
+    """Yield the sites of a block: each statement dropped, and what it is made of changed."""
+    block = getattr(parent, field)
+    names: set[str] = set()
+    for place, statement in enumerate(block):
+        if _is_left_alone(statement, place):
+            continue
+        lines = _header(statement)
+        if _can_go(statement, names):
+            yield _Site(
+                statement,
+                function,
+                lines,
+                f"{_first_line(statement)} -> pass",
+                _setter(block, place, ast.copy_location(ast.Pass(), statement)),
+            )
+        names |= {
+            node.id
+            for node in ast.walk(statement)
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        }
+        yield from _of_statement(statement, block, place, function, argument, lines)
+
+
+def _is_left_alone(statement: ast.stmt, place: int) -> bool:
+    if isinstance(statement, _NOT_ENTERED) and not isinstance(statement, ast.Raise):
+        return True
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+        return True  # a docstring, or three dots
+    if isinstance(statement, ast.If) and "TYPE_CHECKING" in ast.unparse(statement.test):
+        return True
+    targets = getattr(statement, "targets", [getattr(statement, "target", None)])
+    return any(isinstance(each, ast.Name) and each.id == "__all__" for each in targets)
+
+
+def _can_go(statement: ast.stmt, names: set[str]) -> bool:
+    """Say whether a statement can be dropped so that what follows still finds its names."""
+    if isinstance(statement, ast.Raise | ast.AugAssign):
+        return True
+    if isinstance(statement, ast.Expr):
+        return isinstance(statement.value, ast.Call | ast.Yield | ast.YieldFrom)
+    if isinstance(statement, ast.Assign):
+        return all(
+            isinstance(each, ast.Subscript | ast.Attribute)
+            or (isinstance(each, ast.Name) and each.id in names)
+            for each in statement.targets
+        )
+    return False
+
+
+def _of_statement(
+    statement: ast.stmt,
+    block: list[ast.stmt],
+    place: int,
+    function: str,
+    argument: str | None,
+    lines: tuple[int, int],
+) -> Iterator[_Site]:
+    if isinstance(statement, ast.Raise):
+        return
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        name = f"{function}.{statement.name}".lstrip(".")
+        if not isinstance(statement, ast.ClassDef):
+            first = [each.arg for each in statement.args.args if each.arg not in ("self", "cls")]
+            argument = first[0] if first else None
+            for default in (*statement.args.defaults, *statement.args.kw_defaults):
+                if default is not None:
+                    yield from _in_defaults(statement.args, default, name, lines)
+        yield from _in_body(statement, "body", statement, name, argument)
+        return
+    given = isinstance(statement, ast.Return) and argument and statement.value is not None
+    if given and ast.unparse(statement.value) != argument:
+        after = ast.Return(ast.copy_location(ast.Name(argument, ast.Load()), statement))
+        yield _Site(
+            statement,
+            function,
+            lines,
+            f"{_short(statement)} -> return {argument}",
+            _setter(block, place, ast.copy_location(after, statement)),
+        )
+    if isinstance(statement, ast.If | ast.While):
+        yield from _negated(statement, function, lines)
+    if isinstance(statement, ast.Continue):
+        after = ast.copy_location(ast.Break(), statement)
+        yield _Site(statement, function, lines, "continue -> break", _setter(block, place, after))
+    if isinstance(statement, ast.AugAssign) and type(statement.op) in _COMPUTED:
+        yield _operator(statement, function, lines)
+    for field, value in ast.iter_fields(statement):
+        if field in ("body", "orelse", "finalbody"):
+            yield from _in_body(statement, field, statement, function, argument)
+        elif field == "handlers":
+            for handler in value:
+                yield from _in_body(handler, "body", handler, function, argument)
+        elif field == "cases":
+            for case in value:
+                yield from _in_body(case, "body", case, function, argument)
+        elif field != "annotation":
+            yield from _in_field(statement, field, function, lines)
+
+
+def _in_defaults(
+    arguments: ast.arguments, default: ast.expr, function: str, lines: tuple[int, int]
+) -> Iterator[_Site]:
+    for field in ("defaults", "kw_defaults"):
+        listed = getattr(arguments, field)
+        for place, each in enumerate(listed):
+            if each is default:
+                yield from _of_expression(default, _setter_of(listed, place), function, lines)
+
+
+def _negated(
+    statement: ast.If | ast.While, function: str, lines: tuple[int, int]
+) -> Iterator[_Site]:
+    test = statement.test
+    after = ast.copy_location(ast.UnaryOp(ast.Not(), test), test)
+    yield _Site(
+        test,
+        function,
+        lines,
+        f"{_short(test)} -> not ({_short(test)})",
+        _field_setter(statement, "test")(after),
+    )
+    if isinstance(statement, ast.If):
+        never = ast.copy_location(ast.Constant(False), test)
+        yield _Site(
+            test,
+            function,
+            lines,
+            f"{_short(test)} -> False",
+            _field_setter(statement, "test")(never),
+        )
+
+
+def _in_field(node: ast.AST, field: str, function: str, lines: tuple[int, int]) -> Iterator[_Site]:
+    """Yield the sites of the expressions in one field of a node."""
+    value = getattr(node, field)
+    if isinstance(value, ast.AST):
+        yield from _of_expression(value, _field_setter(node, field), function, lines)
+    elif isinstance(value, list):
+        for place, each in enumerate(value):
+            if isinstance(each, ast.AST):
+                yield from _of_expression(each, _setter_of(value, place), function, lines)
+
+
+Put = Callable[[ast.AST], Callable[[], None]]
+
+
+def _of_expression(
+    node: ast.AST, put: Put, function: str, lines: tuple[int, int]
+) -> Iterator[_Site]:
+    """Yield the changes of a node itself, then of what it holds."""
+    if isinstance(node, _NOT_ENTERED):
+        return
+    if isinstance(node, ast.keyword) and node.arg in _NO_MATTER:
+        return
+    for after in _changes(node):
+        yield _Site(
+            node,
+            function,
+            lines,
+            f"{_short(node)} -> {_short(after)}",
+            put(ast.copy_location(after, node)),
+        )
+    for field, _ in ast.iter_fields(node):
+        if field not in ("annotation", "ctx", "kind"):
+            yield from _in_field(node, field, function, lines)
+
+
+def _changes(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield what may stand in a node's place."""
+    if isinstance(node, ast.Constant):
+        yield from (ast.Constant(value) for value in _other_values(node.value))
+    elif isinstance(node, ast.Compare):
+        yield from _other_comparisons(node)
+    elif isinstance(node, ast.BinOp):
+        yield from _other_operators(node)
+    elif isinstance(node, ast.BoolOp):
+        op = ast.Or() if isinstance(node.op, ast.And) else ast.And()
+        yield ast.BoolOp(op, node.values)
+    elif isinstance(node, ast.UnaryOp):
+        yield node.operand
+    elif isinstance(node, ast.IfExp):
+        yield ast.IfExp(node.test, node.orelse, node.body)
+    elif isinstance(node, ast.Slice):
+        yield from _other_slices(node)
+    elif isinstance(node, ast.Dict):
+        yield from _other_keys(node)
+    elif isinstance(node, ast.Call):
+        yield from _other_calls(node)
+    elif isinstance(node, ast.comprehension):
+        for place in range(len(node.ifs)):
+            rest = node.ifs[:place] + node.ifs[place + 1 :]
+            yield ast.comprehension(node.target, node.iter, rest, node.is_async)
+
+
+def _other_values(value: object) -> Iterator[object]:
+    if isinstance(value, bool):
+        yield not value
+    elif isinstance(value, int):
+        yield from (value + 1, value - 1)
+    elif isinstance(value, float):
+        yield from (value + 1.0, value * 2 if value else -1.0)
+
+
+def _other_comparisons(node: ast.Compare) -> Iterator[ast.AST]:
+    for place, op in enumerate(node.ops):
+        for other in _COMPARED[type(op)]:
+            ops = [*node.ops[:place], other(), *node.ops[place + 1 :]]
+            yield ast.Compare(node.left, ops, node.comparators)
+
+
+def _other_operators(node: ast.BinOp) -> Iterator[ast.AST]:
+    other = _COMPUTED.get(type(node.op))
+    if isinstance(node.left, ast.Constant | ast.JoinedStr) and isinstance(
+        getattr(node.left, "value", ""), str
+    ):
+        return  # texts put together
+    if other is not None:
+        yield ast.BinOp(node.left, other(), node.right)
+    if isinstance(node.op, ast.MatMult | ast.Sub | ast.Div):
+        yield ast.BinOp(node.right, node.op, node.left)
+
+
+def _other_slices(node: ast.Slice) -> Iterator[ast.AST]:
+    one = ast.Constant(1)
+    if node.lower is not None:
+        yield ast.Slice(None, node.upper, node.step)
+    if node.upper is not None:
+        yield ast.Slice(node.lower, None, node.step)
+        if not isinstance(node.upper, ast.Constant):
+            yield ast.Slice(node.lower, ast.BinOp(node.upper, ast.Sub(), one), node.step)
+
+
+def _other_keys(node: ast.Dict) -> Iterator[ast.AST]:
+    for place, key in enumerate(node.keys):
+        if isinstance(key, ast.Constant) and isinstance(key.value, str):
+            keys = [*node.keys[:place], ast.Constant(f"{key.value}_"), *node.keys[place + 1 :]]
+            yield ast.Dict(keys, node.values)
+
+
+def _other_calls(node: ast.Call) -> Iterator[ast.AST]:
+    method = isinstance(node.func, ast.Attribute)
+    name = node.func.attr if method else getattr(node.func, "id", "")
+    plain = not any(isinstance(each, ast.Starred) for each in node.args)
+    if name in _OTHER_NAME:
+        yield ast.Call(_renamed(node.func, _OTHER_NAME[name]), node.args, node.keywords)
+    if name in _LEFT_OUT and node.args and plain:
+        yield from node.args[:2] if name in ("maximum", "minimum", "max", "min") else node.args[:1]
+    elif method and name in _LEFT_OUT_METHODS and not _is_module(node.func.value):
+        yield node.func.value
+    if len(node.args) > 1 and plain and ast.dump(node.args[0]) != ast.dump(node.args[1]):
+        args = [node.args[1], node.args[0], *node.args[2:]]
+        yield ast.Call(node.func, args, node.keywords)
+    for place, keyword in enumerate(node.keywords):
+        if keyword.arg is not None and keyword.arg not in _NO_MATTER:
+            rest = node.keywords[:place] + node.keywords[place + 1 :]
+            yield ast.Call(node.func, node.args, rest)
+            if keyword.arg == "axis" and isinstance(keyword.value, ast.Constant):
+                other = ast.Constant(1 if keyword.value.value == 0 else 0)
+                keywords = [*node.keywords[:place], ast.keyword("axis", other)]
+                yield ast.Call(node.func, node.args, [*keywords, *node.keywords[place + 1 :]])
+
+
+def _is_module(node: ast.AST) -> bool:
+    return isinstance(node, ast.Name) and node.id in ("np", "pd", "tf", "math", "linalg", "ops")
+
+
+def _renamed(function: ast.expr, name: str) -> ast.expr:
+    if isinstance(function, ast.Attribute):
+        return ast.Attribute(function.value, name, function.ctx)
+    return ast.Name(name, ast.Load())
+
+
+def _operator(statement: ast.AugAssign, function: str, lines: tuple[int, int]) -> _Site:
+    after = _COMPUTED[type(statement.op)]()
+    changed = copy.copy(statement)
+    changed.op = after
+    return _Site(
+        statement,
+        function,
+        lines,
+        f"{_short(statement)} -> {_short(changed)}",
+        _field_setter(statement, "op")(after),
+    )
+
+
+def _setter(holder: list, place: int, after: ast.AST) -> Callable[[], None]:
+    return _setter_of(holder, place)(after)
+
+
+def _setter_of(holder: list, place: int) -> Put:
+    return lambda after: lambda: holder.__setitem__(place, after)
+
+
+def _field_setter(node: ast.AST, field: str) -> Put:
+    return lambda after: lambda: setattr(node, field, after)
+
+
+def _header(statement: ast.stmt) -> tuple[int, int]:
+    """Return the lines of a statement, or of its header where it holds others."""
+    inner = [
+        each
+        for field in ("body", "orelse", "handlers", "finalbody", "cases")
+        for each in (getattr(statement, field, None) or ())
+        if hasattr(each, "lineno")
+    ]
+    if not inner:
+        return statement.lineno, statement.end_lineno
+    last = min(each.lineno for each in inner) - 1
+    return statement.lineno, max(statement.lineno, last)
+
+
+def _first_line(node: ast.AST) -> str:
+    return _short(node)
+
+
+def _short(node: ast.AST) -> str:
+    """Return a node as source, on one line of at most 90 characters."""
+    text = " ".join(ast.unparse(ast.fix_missing_locations(copy.deepcopy(node))).split())
+    return text if len(text) <= 90 else f"{text[:87]}..."
