@@ -219,6 +219,8 @@ def test_too_few_users_with_both_classes_are_refused():
         ({"before": np.zeros((0, 4)), "after": np.zeros((0, 4))}, r"must both have shape"),
         ({"repeats": 0}, "repeats must be at least 1; got 0"),
         ({"level": 95}, "level must be between 0 and 1; got 95"),
+        ({"level": 0}, "level must be between 0 and 1; got 0"),
+        ({"level": 1}, "level must be between 0 and 1; got 1"),
         ({"metric": "ndcg_at_k", "lists": [1, 1, 2, 2], "k": 0}, "k must be at least 1"),
     ],
 )
@@ -231,6 +233,21 @@ def test_comparisons_that_cannot_be_made_are_refused(change, message):
     }
     with pytest.raises(ValueError, match=message):
         paired_difference(**(given | change))
+
+
+def test_the_metrics_are_those_that_a_study_compares_by():
+    assert set(METRICS) == set(PLAIN)
+
+
+def test_how_many_draws_are_made_at_once_changes_no_law(monkeypatch):
+    labels, scores, users, _ = _log()
+    options = {"seed": 3, "repeats": 300}
+    whole = bootstrap_by_user("log_loss", labels, scores, users, **options)
+    monkeypatch.setattr("helpers.intervals._CHUNK", 1)  # one draw at a time
+    single = bootstrap_by_user("log_loss", labels, scores, users, **options)
+    assert single.repeats == whole.repeats == 300
+    assert single.estimate == whole.estimate
+    assert (single.low, single.high) == pytest.approx((whole.low, whole.high), rel=0.02)
 
 
 # Worlds: each with labels and rows of its own --------------------------------------------------

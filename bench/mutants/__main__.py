@@ -7,7 +7,6 @@ import json
 import random
 import sys
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 
 from tqdm.auto import tqdm
@@ -97,7 +96,7 @@ def attempt(
         tree = mutated(path.read_text("utf-8"), mutant)
         with_fault(module_name(path, repo), path, tree)
         files = dict.fromkeys(repo / test.partition("::")[0] for test in tests)
-        return dict(run_tests(files, order=tests))
+        return dict(run_tests(files, order=tests, known=covering.known))
 
     found = in_child(work, cpu_s=spare_s + 20 * usual, wall_s=1800 + 200 * usual)
     if found == HUNG:
@@ -110,7 +109,7 @@ def attempt(
 
 
 def _key(mutant: Mutant) -> str:
-    return json.dumps([*asdict(mutant).values()])
+    return json.dumps([mutant.file, mutant.function, mutant.text, mutant.place])
 
 
 def _kept(place: Path) -> dict[str, tuple[str, str]]:

@@ -34,6 +34,11 @@ class Covering:
     lines: dict[str, dict[int, set[str]]]
     failed: list[str]
 
+    @property
+    def known(self) -> set[str]:
+        """Return the names of all tests, also of those that fail."""
+        return {*self.took, *self.failed}
+
     def of_lines(self, file: str, first: int, last: int) -> set[str]:
         """Return the names of the tests that run through one of these lines."""
         lines = self.lines.get(file, {})

@@ -67,6 +67,7 @@ _LEFT_OUT_METHODS = {
 }
 #: Keywords whose value decides nothing that a test should hold: what is shown, what is checked.
 _NO_MATTER = {"strict", "desc", "leave", "disable", "progress", "name", "total", "unit"}
+_LONGEST = 90  # characters of a changed expression that are shown whole
 _NOT_ENTERED = (ast.Raise, ast.JoinedStr, ast.Import, ast.ImportFrom, ast.Global, ast.Nonlocal)
 
 
@@ -178,7 +179,7 @@ def _in_body(
                 statement,
                 function,
                 lines,
-                f"{_first_line(statement)} -> pass",
+                f"{_short(statement)} -> pass",
                 _setter(block, place, ast.copy_location(ast.Pass(), statement)),
             )
         names |= {
@@ -325,7 +326,7 @@ def _of_expression(
             node,
             function,
             lines,
-            f"{_short(node)} -> {_short(after)}",
+            _told(node, after),
             put(ast.copy_location(after, node)),
         )
     for field, _ in ast.iter_fields(node):
@@ -477,11 +478,29 @@ def _header(statement: ast.stmt) -> tuple[int, int]:
     return statement.lineno, max(statement.lineno, last)
 
 
-def _first_line(node: ast.AST) -> str:
-    return _short(node)
+def _told(before: ast.AST, after: ast.AST) -> str:
+    """Say what a change is; of long expressions only the part that differs, with a little around.
+
+    The part may occur elsewhere on the line, too; then two changes have one text.
+    """
+    old, new = _source(before), _source(after)
+    if max(len(old), len(new)) <= _LONGEST:
+        return f"{old} -> {new}"
+    shared = next(i for i in range(len(old) + 1) if old[: i + 1] != new[: i + 1])
+    start = max(0, shared - 20)
+    old, new = old[start:], new[start:]
+    most = min(len(old), len(new)) - (shared - start)
+    tail = next((i for i in range(most) if old[-1 - i] != new[-1 - i]), most)
+    cut = max(0, tail - 10)
+    first, last = "..." * (start > 0), "..." * (cut > 0)
+    return " -> ".join(f"{first}{text[: len(text) - cut]}{last}" for text in (old, new))
 
 
 def _short(node: ast.AST) -> str:
-    """Return a node as source, on one line of at most 90 characters."""
-    text = " ".join(ast.unparse(ast.fix_missing_locations(copy.deepcopy(node))).split())
-    return text if len(text) <= 90 else f"{text[:87]}..."
+    """Return a node's source on one line, cut where it is long."""
+    text = _source(node)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def _source(node: ast.AST) -> str:
+    return " ".join(ast.unparse(ast.fix_missing_locations(copy.deepcopy(node))).split())

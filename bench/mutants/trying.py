@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import gc
 import importlib.abc
 import importlib.util
 import json
@@ -20,7 +21,7 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import CodeType
 
@@ -43,6 +44,8 @@ def warm_up(names: Iterable[str] = _HEAVY) -> None:
         for name in names:
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # children collect their garbage without looking through all of this
 
 
 @contextlib.contextmanager
@@ -168,23 +171,27 @@ class _Picked:
         failed: names of those that did not, in the order in which they were run.
     """
 
-    def __init__(self, order: Sequence[str] | None, listener: Callable[[str], None] | None):
-        self.order, self.listener = order, listener
+    def __init__(
+        self,
+        order: Sequence[str] | None,
+        known: Collection[str],
+        listener: Callable[[str], None] | None,
+    ) -> None:
+        self.order, self.known, self.listener = order, known, listener
         self.took: dict[str, float] = {}
         self.failed: list[str] = []
-        self.ran: list[str] = []
 
     def pytest_collection_modifyitems(self, items: list) -> None:
         if self.order is not None:
             place = {name: number for number, name in enumerate(self.order)}
+            last = len(place)  # here come tests that only the fault brings about, by another name
             items[:] = sorted(
-                (item for item in items if item.nodeid in place),
-                key=lambda item: place[item.nodeid],
+                (i for i in items if i.nodeid in place or i.nodeid not in self.known),
+                key=lambda item: place.get(item.nodeid, last),
             )
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self._began = time.process_time()
-        self.ran.append(nodeid)
         if self.listener:
             self.listener(f"{nodeid.partition('::')[0]}::")  # fixtures are of the whole file
 
@@ -211,6 +218,7 @@ def run_tests(
     files: Iterable[Path],
     *,
     order: Sequence[str] | None = None,
+    known: Collection[str] = (),
     listener: Callable[[str], None] | None = None,
     first_only: bool = True,
     options: Sequence[str] = (),
@@ -220,6 +228,7 @@ def run_tests(
     Args:
         files: of tests, or of modules with doctests.
         order: names of the tests to run, first ones first; None runs all.
+        known: names of all tests that there are without a fault; others are run after ``order``.
         listener: is told the name of each test before it is called, and the name of its file
             around that.
         first_only: stop at the first that fails.
@@ -230,7 +239,7 @@ def run_tests(
     """
     import pytest
 
-    picked = _Picked(order, listener)
+    picked = _Picked(order, known, listener)
     files = [str(path) for path in files]
     quiet = ["-q", "-p", "no:cacheprovider", "--no-header", "--tb=line", "--doctest-modules"]
     # Rewritten assertions would load a module that is named for its doctests from its own file.
