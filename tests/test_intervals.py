@@ -239,6 +239,32 @@ def test_the_metrics_are_those_that_a_study_compares_by():
     assert set(METRICS) == set(PLAIN)
 
 
+@pytest.mark.parametrize("metric", ["ndcg_at_k", "recall_at_k", "hit_rate_at_k"])
+def test_ten_rows_of_a_list_count_unless_another_number_is_asked_for(metric):
+    _, scores, users, lists = _log(length=15, lists_each=2)
+    labels = (np.arange(len(scores)) % 15 == 7).astype(int)  # one positive in each list
+    options = {"metric": metric, "lists": lists, "repeats": 5, "seed": 0}
+    found = bootstrap_by_user(labels=labels, scores=scores, users=users, **options)
+    want = getattr(ranking, metric)(labels, scores, lists, k=10).value
+    assert found.estimate == pytest.approx(want, rel=1e-12)
+    nine = getattr(ranking, metric)(labels, scores, lists, k=9).value
+    assert found.estimate != pytest.approx(nine, rel=1e-6)
+    before = np.zeros((1, len(labels)))
+    gain = paired_difference(labels, before, scores[None], users, **options).estimate
+    flat = getattr(ranking, metric)(labels, before[0], lists, k=10).value
+    assert gain == pytest.approx(want - flat, rel=1e-12)
+
+
+@pytest.mark.parametrize("metric", ["ndcg_at_k", "user_auc", "log_loss"])
+@pytest.mark.parametrize("who", [0, 29], ids=["first", "last"])
+def test_a_user_without_a_positive_is_drawn_like_any_other(metric, who):
+    labels, scores, users, lists = _log()
+    labels = np.where(users == who, 0, labels)
+    found = bootstrap_by_user(metric, labels, scores, users, lists=lists, k=3, seed=0, repeats=20)
+    assert found.users == 30
+    assert found.estimate == pytest.approx(PLAIN[metric](labels, scores, users, lists), rel=1e-10)
+
+
 def test_how_many_draws_are_made_at_once_changes_no_law(monkeypatch):
     labels, scores, users, _ = _log()
     options = {"seed": 3, "repeats": 300}

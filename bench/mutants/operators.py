@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -81,7 +82,7 @@ class Mutant:
         lines: first and last line of the smallest statement, or header of one, that holds it.
         around: first and last line of the function around it, or of the whole file.
         text: the changed line of the source, without its indentation.
-        change: what is done, as ``before -> after``.
+        change: what is done, as ``before -> after``; unlike all others of the same line.
         place: number of the change among those of the file, by which :func:`mutated` finds it.
     """
 
@@ -121,18 +122,16 @@ def mutants_of(source: str, file: str) -> list[Mutant]:
     """
     lines, tree = source.splitlines(), ast.parse(source)
     ends = dict(_functions(tree, ""))
-    return [
-        Mutant(
-            file,
-            site.function,
-            site.lines,
-            ends.get(site.function, (1, len(lines))),
-            lines[getattr(site.node, "lineno", site.lines[0]) - 1].strip(),
-            site.change,
-            place,
-        )
-        for place, site in enumerate(_sites(tree))
-    ]
+    seen: Counter[tuple[str, str, str]] = Counter()
+    found = []
+    for place, site in enumerate(_sites(tree)):
+        text = lines[getattr(site.node, "lineno", site.lines[0]) - 1].strip()
+        seen[site.function, text, site.change] += 1
+        again = seen[site.function, text, site.change]  # as in "1 + 1", where either can be 2
+        change = site.change if again == 1 else f"{site.change} (number {again})"
+        around = ends.get(site.function, (1, len(lines)))
+        found.append(Mutant(file, site.function, site.lines, around, text, change, place))
+    return found
 
 
 def _functions(node: ast.AST, outer: str) -> Iterator[tuple[str, tuple[int, int]]]:
