@@ -75,7 +75,7 @@ def _draw(sources: list[Path], number: int, seed: int) -> list[Mutant]:
 
 
 def attempt(
-    mutant: Mutant, covering: Covering, repo: Path, *, most_s: float, spare_s: float = 60
+    mutant: Mutant, covering: Covering, repo: Path, *, most_s: float, spare_s: float = 20
 ) -> tuple[str, str]:
     """Return how a mutant fared, and which test killed it.
 
@@ -84,21 +84,23 @@ def attempt(
         covering: of the tests.
         repo: folder that the mutant's file and the tests lie in.
         most_s: processor seconds that its tests may take without the fault.
-        spare_s: processor seconds that a child has beyond twenty times what its tests usually take.
+        spare_s: processor seconds that a test has beyond twenty times what it usually takes, and
+            three times what the slowest of its file takes, which may hold a shared fixture.
     """
     tests, whole = tests_of(mutant, covering, most_s=most_s)
     if not tests:
         return UNSEEN, ""
     usual = sum(covering.took[test] for test in tests)
+    limits = covering.limits(spare_s)
     path = repo / mutant.file
 
     def work() -> dict:
         tree = mutated(path.read_text("utf-8"), mutant)
         with_fault(module_name(path, repo), path, tree)
         files = dict.fromkeys(repo / test.partition("::")[0] for test in tests)
-        return dict(run_tests(files, order=tests, known=covering.known))
+        return dict(run_tests(files, order=tests, known=covering.known, most_s=limits))
 
-    found = in_child(work, cpu_s=spare_s + 20 * usual, wall_s=1800 + 200 * usual)
+    found = in_child(work, cpu_s=spare_s + 60, wall_s=1800 + 200 * usual)
     if found == HUNG:
         return HUNG, ""
     if "crashed" in found:

@@ -39,6 +39,17 @@ class Covering:
         """Return the names of all tests, also of those that fail."""
         return {*self.took, *self.failed}
 
+    def limits(self, spare_s: float) -> dict[str, float]:
+        """Return how many processor seconds each test may take: many times what it usually does."""
+        slowest: dict[str, float] = defaultdict(float)
+        for test, seconds in self.took.items():
+            file = test.partition("::")[0]
+            slowest[file] = max(slowest[file], seconds)
+        return {
+            test: spare_s + 20 * seconds + 3 * slowest[test.partition("::")[0]]
+            for test, seconds in self.took.items()
+        }
+
     def of_lines(self, file: str, first: int, last: int) -> set[str]:
         """Return the names of the tests that run through one of these lines."""
         lines = self.lines.get(file, {})

@@ -13,6 +13,7 @@ import gc
 import importlib.abc
 import importlib.util
 import json
+import math
 import os
 import resource
 import signal
@@ -101,8 +102,7 @@ def _be_child(work: Callable[[], object], answer: Path, cpu_s: float, log: Path 
         sink = os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(sink, 1)
         os.dup2(sink, 2)
-        limit = int(time.process_time() + cpu_s) + 1
-        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 5))
+        _end_after(cpu_s)
         with tempfile.TemporaryDirectory() as cache:  # what a mutant makes is for itself alone
             os.environ["WORKBOOK_CACHE"] = cache
             found = work()
@@ -114,6 +114,13 @@ def _be_child(work: Callable[[], object], answer: Path, cpu_s: float, log: Path 
         answer.write_text(json.dumps({"crashed": traceback.format_exc()}), encoding="utf-8")
     finally:
         os._exit(status)
+
+
+def _end_after(cpu_s: float) -> None:
+    """Have the system end this process after so many more seconds of its own processor time."""
+    limit = math.ceil(time.process_time() + cpu_s)
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, hard))
 
 
 def _wait(child: int, wall_s: float) -> int | None:
@@ -175,9 +182,10 @@ class _Picked:
         self,
         order: Sequence[str] | None,
         known: Collection[str],
+        most_s: Mapping[str, float],
         listener: Callable[[str], None] | None,
     ) -> None:
-        self.order, self.known, self.listener = order, known, listener
+        self.order, self.known, self.most_s, self.listener = order, known, most_s, listener
         self.took: dict[str, float] = {}
         self.failed: list[str] = []
 
@@ -192,6 +200,8 @@ class _Picked:
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self._began = time.process_time()
+        if nodeid in self.most_s:
+            _end_after(self.most_s[nodeid])
         if self.listener:
             self.listener(f"{nodeid.partition('::')[0]}::")  # fixtures are of the whole file
 
@@ -219,6 +229,7 @@ def run_tests(
     *,
     order: Sequence[str] | None = None,
     known: Collection[str] = (),
+    most_s: Mapping[str, float] | None = None,
     listener: Callable[[str], None] | None = None,
     first_only: bool = True,
     options: Sequence[str] = (),
@@ -229,6 +240,7 @@ def run_tests(
         files: of tests, or of modules with doctests.
         order: names of the tests to run, first ones first; None runs all.
         known: names of all tests that there are without a fault; others are run after ``order``.
+        most_s: processor seconds that each test may take; then the process is ended.
         listener: is told the name of each test before it is called, and the name of its file
             around that.
         first_only: stop at the first that fails.
@@ -239,7 +251,7 @@ def run_tests(
     """
     import pytest
 
-    picked = _Picked(order, known, listener)
+    picked = _Picked(order, known, most_s or {}, listener)
     files = [str(path) for path in files]
     quiet = ["-q", "-p", "no:cacheprovider", "--no-header", "--tb=line", "--doctest-modules"]
     # Rewritten assertions would load a module that is named for its doctests from its own file.
