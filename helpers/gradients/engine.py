@@ -459,10 +459,10 @@ class PerSampleGradients:
         self._python = watched(self.model, self.loss)
 
     def _renew(self) -> None:
+        self._renewals += bool(self._functions)
         self._functions.clear()
         self._check.clear()
         self._python_ran()
-        self._renewals += 1
 
     def _function(
         self, name: str, function: Callable, x: Inputs, y: Inputs, weights: Any, *more: Any

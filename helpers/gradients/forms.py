@@ -41,6 +41,8 @@ __all__ = [
 
 Tensor: TypeAlias = Any
 
+_CANCELLED = 2.0**-6  # share of its terms below which a sum in single precision is too coarse
+_NOTHING = 1e-15  # share below which rounding is all that is left in double precision
 # Above this many ids a sample the table of equal pairs costs more than grouping the ids.
 _MOST_PAIRED_IDS = 64
 
@@ -108,12 +110,18 @@ class Outers(_Factors):
 
         That is the Gram rule. Where positions are many, writing ``G_i`` out is cheaper.
         """
-        positions, m, n = self.inputs.shape[1], self.inputs.shape[2], self.deltas.shape[2]
-        if positions is None or positions * (m + n) >= m * n:
+        pairs = self.pairs()
+        if pairs is None:
             return _row_squares(self.written_out())
-        pairs = _gram(self.inputs) * _gram(self.deltas)
         # Rounding can leave a tiny negative number where positions cancel.
         return tf.maximum(tf.reduce_sum(pairs, axis=[1, 2]), 0.0)
+
+    def pairs(self) -> Tensor | None:
+        """Return ``<a_s, a_t> <d_s, d_t>``, shape ``(B, T, T)``; None: writing out is cheaper."""
+        positions, m, n = self.inputs.shape[1], self.inputs.shape[2], self.deltas.shape[2]
+        if positions is None or positions * (m + n) >= m * n:
+            return None
+        return _gram(self.inputs) * _gram(self.deltas)
 
     def dots(self, direction: Tensor) -> Tensor:
         """Return ``<G_i, direction> = sum over t of (a_t @ direction) . d_t``, shape ``(B,)``."""
@@ -218,11 +226,51 @@ def squared_norms(forms: Sequence[Form], size: int) -> Tensor:
         size: number of entries of the variable.
     """
     parts = merge(forms, size)
-    total = tf.add_n([part.squared_norms() for part in parts])
-    for one, other in itertools.combinations(parts, 2):
-        total += 2.0 * _inner(one, other)
-    # Rounding can leave a tiny negative number where uses cancel.
-    return tf.maximum(total, 0.0) if len(parts) > 1 else total
+    total, most = _added_up(parts)
+    if most is None:
+        return total
+    if total.dtype == tf.float64:
+        return tf.maximum(total, 0.0)  # rounding can leave a tiny negative number
+    # Squares that cancel lose twice as many digits as the gradients themselves. So the rows where
+    # little is left are added up again, from the same factors, in double precision.
+    lost = total < _CANCELLED * most
+
+    def again() -> Tensor:
+        rows = tf.where(lost)[:, 0]
+        exact, noise = _added_up([_doubled(part, rows) for part in parts])
+        exact = tf.where(exact < _NOTHING * noise, tf.zeros_like(exact), exact)
+        return tf.tensor_scatter_nd_update(total, rows[:, None], tf.cast(exact, total.dtype))
+
+    return tf.cond(tf.reduce_any(lost), again, lambda: total)
+
+
+def _added_up(parts: Sequence[Form]) -> tuple[Tensor, Tensor | None]:
+    """Return ``||f + g + ...||^2``, and what its terms add up to without their signs.
+
+    None: no term is negative.
+    """
+    plain, signed = [], []
+    for part in parts:
+        pairs = part.pairs() if isinstance(part, Outers) else None
+        if pairs is None:
+            plain.append(part.squared_norms())
+        else:
+            signed.append(_flat(pairs))
+    signed += [2.0 * _flat(_inner(*two)) for two in itertools.combinations(parts, 2)]
+    if not signed:
+        return tf.add_n(plain), None
+    total = tf.add_n([*plain, *(tf.reduce_sum(terms, axis=1) for terms in signed)])
+    return total, tf.add_n([*plain, *(tf.reduce_sum(tf.abs(terms), axis=1) for terms in signed)])
+
+
+def _doubled(form: Form, rows: Tensor) -> Form:
+    """Return the form of some samples, in double precision."""
+
+    def some(values: Tensor) -> Tensor:
+        chosen = tf.gather(values, rows)
+        return tf.cast(chosen, tf.float64) if chosen.dtype.is_floating else chosen
+
+    return type(form)(*(some(getattr(form, f.name)) for f in fields(form)))
 
 
 def merge(forms: Sequence[Form], size: int) -> list[Form]:
@@ -270,16 +318,16 @@ def write_out(form: Form, size: int) -> Tensor:
 
 
 def _inner(one: Form, other: Form) -> Tensor:
-    """Return ``<f_i, g_i>``, shape ``(B,)``, for two different kinds of form after a merge."""
+    """Return terms of ``<f_i, g_i>``, shape ``(B, ...)``, for two kinds of form after a merge."""
     if isinstance(one, Block):
         values = tf.reshape(one.values, [tf.shape(one.values)[0], -1, other.deltas.shape[2]])
         if isinstance(other, Rows):
-            return _row_sums(tf.gather(values, other.ids, batch_dims=1) * other.deltas)
-        return _row_sums(tf.matmul(other.inputs, values) * other.deltas)
+            return tf.gather(values, other.ids, batch_dims=1) * other.deltas
+        return tf.matmul(other.inputs, values) * other.deltas
     # A table that is also a matrix: look-up s reads row id_s, of which position t has a_t[id_s].
     shares = tf.gather(tf.transpose(other.inputs, [0, 2, 1]), one.ids, batch_dims=1)  # (B, S, T)
     pairs = tf.matmul(one.deltas, other.deltas, transpose_b=True)
-    return tf.reduce_sum(shares * pairs, axis=[1, 2])
+    return shares * pairs
 
 
 def take(form: Form, start: Tensor, stop: Tensor) -> Form:
