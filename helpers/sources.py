@@ -344,7 +344,7 @@ def _server_stream(database: Database, mapped: Mapping, *, progress: bool) -> St
 
 def _kept(mapped: Mapping, stream: Stream, found: str, name: str, where: str) -> Staged:
     """Stage the tables, or take them from the cache."""
-    key = {"data": found, "schema": mapped.text, "where": where, "code": code_of(*MADE_BY)}
+    key = {"data": found, "schema": mapped.text, "where": where, "code": code_of(__name__)}
 
     def build() -> Staged:
         home = _scratch()
