@@ -5,11 +5,14 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import helpers
@@ -27,7 +30,7 @@ from helpers.models.fitted import Forward
 from helpers.noise import Noise
 from helpers.samples import load_samples
 from helpers.schema import REPO
-from helpers.sources import stage_source
+from helpers.sources import fingerprint, stage_source
 from helpers.study import Bench, Settings, act_as_recommended, keep_curve, run_study
 from helpers.study.arms import arm_of
 
@@ -215,6 +218,20 @@ def test_a_finished_half_is_never_taken_for_one_of_other_rows_or_settings(sample
     assert len([*tmp_path.iterdir()]) == 3
     halves(samples, updates=3)
     assert len([*tmp_path.iterdir()]) == 6
+
+
+def test_a_copy_of_a_server_s_tables_is_known_by_what_lies_in_it(tmp_path):
+    staged, mapped = stage_source("sample")
+    copy = tmp_path / "tables"
+    shutil.copytree(staged.folder, copy)
+    (copy / "schema.yaml").write_text(mapped.text)
+    before = fingerprint("mysql", path=copy)
+    assert fingerprint("mysql", path=copy) == before
+    file = copy / "user_behavior.parquet"
+    table = pq.read_table(file)
+    first = table.slice(0, 1)
+    pq.write_table(pa.concat_tables([table.slice(1), first]), file)
+    assert fingerprint("mysql", path=copy) != before
 
 
 # --- the digest of code ----------------------------------------------------------------------
