@@ -51,10 +51,14 @@ class Watched:
     """Values as they were when this was made.
 
     It sees what :mod:`helpers.gradients.fingerprint` sees, but for changes of a graph's wiring.
-    An array costs its comparison, about a millisecond for 10 MB.
+    An array costs its comparison, about a millisecond for 10 MB; a table, a set or an object of C
+    its fingerprint.
 
     Args:
         things: whatever decides.
+
+    Attributes:
+        unseen: sentences about what could not be looked into, and so is not watched.
     """
 
     def __init__(self, **things: Any) -> None:
@@ -66,7 +70,10 @@ class Watched:
         self._lists: list[tuple[Any, list[Any]]] = []
         self._arrays: list[tuple[np.ndarray, np.ndarray]] = []
         self._others: list[tuple[Any, str]] = []
+        self.unseen: list[str] = []
         for found in found_in(**things):
+            if found.contents.unseen:
+                self.unseen.append(f"{found.path}: {found.contents.unseen}.")
             if not found.contents.of_library:
                 self._watch(found.value, found.contents)
 
