@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.util
 import json
 import os
 import shutil
@@ -20,9 +19,9 @@ import time
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any, TypeVar
 
+from helpers.code import code_of
 from helpers.schema import REPO
 
 __all__ = ["cache_folder", "cached", "code_of", "write_atomically"]
@@ -53,7 +52,7 @@ def cached(
     Args:
         name: the kind of result, one word; becomes a folder's name.
         key: all that the result depends on, as plain JSON values: parameters, the
-            fingerprint of the data, and ``code_of`` the modules that make it.
+            fingerprint of the data, and ``code_of`` the module that makes it.
         build: makes the result.
         save: ``save(result, folder)`` writes it as files into an empty folder.
         load: ``load(folder)`` reads those files back.
@@ -97,33 +96,6 @@ def cache_folder() -> Path:
     return Path(os.environ.get("WORKBOOK_CACHE") or REPO / ".cache")
 
 
-def code_of(*modules: ModuleType | str) -> str:
-    """Return a digest of the modules' source, for a cache key.
-
-    A result outlives its parameters when the code that made it changes; with this in the
-    key it does not. A module may be given by name and is then not imported. A package
-    counts with all of its Python files.
-
-    Args:
-        modules: modules, or their dotted names.
-
-    Returns:
-        Sixteen hexadecimal digits.
-
-    Raises:
-        ValueError: a module has no source file.
-
-    Example:
-        >>> code_of("helpers.cache") == code_of("helpers.cache") != code_of("helpers.schema")
-        True
-    """
-    digest = hashlib.sha256()
-    for module in modules:
-        for file in _sources(module):
-            digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
-
-
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader sees the old content or the new, never a part.
 
@@ -156,15 +128,6 @@ def _digest(name: str, key: Mapping[str, Any]) -> str:
             f'the key of the cache entry "{name}" must hold plain JSON values only: {error}'
         ) from None
     return hashlib.sha256(text.encode()).hexdigest()[:24]
-
-
-def _sources(module: ModuleType | str) -> list[Path]:
-    name = module if isinstance(module, str) else module.__name__
-    spec = importlib.util.find_spec(name)
-    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
-        raise ValueError(f'module "{name}" has no source file, so no key can be made of it')
-    file = Path(spec.origin)
-    return sorted(file.parent.glob("**/*.py")) if file.name == "__init__.py" else [file]
 
 
 def _read(entry: Path, load: Callable[[Path], T]) -> tuple[bool, T | None]:

@@ -344,7 +344,7 @@ def _server_stream(database: Database, mapped: Mapping, *, progress: bool) -> St
 
 def _kept(mapped: Mapping, stream: Stream, found: str, name: str, where: str) -> Staged:
     """Stage the tables, or take them from the cache."""
-    key = {"data": found, "schema": mapped.text, "where": where, "code": code_of(*MADE_BY)}
+    key = {"data": found, "schema": mapped.text, "where": where, "code": code_of(__name__)}
 
     def build() -> Staged:
         home = _scratch()
@@ -377,8 +377,11 @@ def _scratch() -> Path:
 
 
 def _copied(folder: Path) -> tuple[Staged, Mapping]:
-    """Return a copy of a server's tables."""
+    """Return a copy of a server's tables, known by what lies there and not by what it says."""
     staged = open_staged(folder)
+    files = sorted(file for file in staged.folder.iterdir() if file.is_file())
+    content = b"".join(file.name.encode() + b"\0" + _file_digest(file) for file in files)
+    staged.facts["fingerprint"] = hashlib.sha256(content).hexdigest()[:16]
     mapped = read_mapping(folder / "schema.yaml")
     return staged, _labelled(mapped, staged)
 
