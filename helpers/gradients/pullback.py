@@ -12,28 +12,27 @@ For a norm, ``J^T`` is applied to each ``G_i``. For a dot product that would be 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from helpers.backend import tf
 from helpers.gradients.forms import (
+    MOST_ENTRIES,
     Block,
     Form,
     Outer,
     Outers,
     Rows,
     Tensor,
+    by_slices,
     needs_writing_out,
     squared_norms,
-    take,
     write_out,
 )
 from helpers.gradients.uses import MADE, SAME, TURNED, Source, Use
 
 __all__ = ["Part", "dots_along", "squared_norms_of"]
 
-# Gradients that have to be written out are so for some samples at a time: 64 MB of float32.
-_MOST_ENTRIES = 2**24
 _SMALL = 2**12  # entries of a variable for which a batch of any likely size is no matter
 
 
@@ -79,7 +78,7 @@ def squared_norms_of(number: int, handle: Tensor, size: int, parts: Sequence[Par
     written = [size, *(math.prod(t.shape) for t in read.values())]
     if max(written) <= _SMALL or not (read or needs_writing_out(forms)):
         return squares(forms)
-    return _by_slices(squares, forms, parts[0].use.batch, max(1, _MOST_ENTRIES // sum(written)))
+    return by_slices(squares, forms, parts[0].use.batch, max(1, MOST_ENTRIES // sum(written)))
 
 
 def _in_own_order(part: Part, size: int) -> Form:
@@ -116,22 +115,6 @@ def _through_functions(parts: Sequence[Part], handle: Tensor, size: int) -> list
 
     pulled = tf.vectorized_map(back, gradients)  # over the samples
     return [Block(tf.reshape(tf.cast(pulled, parts[0].form.dtype), [-1, size]))]
-
-
-def _by_slices(
-    function: Callable[[list[Form]], Tensor], forms: Sequence[Form], batch: Tensor, rows: int
-) -> Tensor:
-    """Return a function of all samples, computed for some of them at a time."""
-
-    def step(start: Tensor, done: tf.TensorArray) -> tuple[Tensor, tf.TensorArray]:
-        stop = tf.minimum(start + rows, batch)
-        return stop, done.write(done.size(), function([take(f, start, stop) for f in forms]))
-
-    done = tf.TensorArray(
-        forms[0].dtype, size=0, dynamic_size=True, infer_shape=False, element_shape=[None]
-    )
-    _, done = tf.while_loop(lambda start, _: start < batch, step, (0, done))
-    return done.concat()
 
 
 def dots_along(part: Part, handles: Sequence[Tensor], direction: Sequence[Tensor]) -> Tensor:
