@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from helpers.backend import keras, tf
 from helpers.gradients import naive_norms
 from helpers.gradients.flow import Flow
 from helpers.gradients.forms import Block, Outer, Outers, Rows, scales, squared_norms, write_out
+from helpers.gradients.pullback import scales_of
 
 layers, ops = keras.layers, keras.ops
 ROWS, ITEMS, WIDTH, LENGTH = 12, 40, 8, 6
@@ -144,15 +146,18 @@ def made(build, x, dtype, weights=None):
     return model, x
 
 
+def traced(function, x, y):
+    """Return what a function of rows, labels and weights computes, for any number of rows."""
+    spec = {k: tf.TensorSpec([None, *v.shape[1:]], tf.as_dtype(v.dtype)) for k, v in x.items()}
+    one, weights = tf.TensorSpec([None], tf.as_dtype(y.dtype)), tf.TensorSpec([None], tf.float64)
+    concrete = tf.function(function, autograph=False).get_concrete_function(spec, one, weights)
+    x = {k: tf.constant(v) for k, v in x.items()}
+    return concrete(x, tf.constant(y), tf.ones([len(y)], tf.float64)).numpy()
+
+
 def engines_norms(model, x, y):
     """Return what the engine computes, certified or not."""
-    norms = tf.function(Flow(model, ranking).norms, autograph=False)
-    spec = {k: tf.TensorSpec([None, *v.shape[1:]], tf.as_dtype(v.dtype)) for k, v in x.items()}
-    one = tf.TensorSpec([None], tf.as_dtype(y.dtype))
-    weights = tf.TensorSpec([None], tf.float64)
-    return norms.get_concrete_function(spec, one, weights)(
-        {k: tf.constant(v) for k, v in x.items()}, tf.constant(y), tf.ones([len(y)], tf.float64)
-    ).numpy()
+    return traced(Flow(model, ranking).norms, x, y)
 
 
 def errors(name, distance):
@@ -257,3 +262,74 @@ def test_a_scale_is_no_less_than_the_norm_however_much_cancels():
     assert np.all(np.sqrt(squared_norms(forms, 24 * 16)) < 1e-2 * want)
     rows = Rows(tf.constant([[1, 1]]), tf.constant([[[3.0, 4.0], [-3.0, -4.0]]]))
     np.testing.assert_allclose(scales([rows, Block(tf.constant([[0.0, 2.0]]))]), [12.0])
+
+
+def test_scales_of_a_model_bound_its_norms_and_stay_where_norms_vanish():
+    for distance in (1e-3, 0.0):
+        build, rows = MODELS["dense tower"]
+        model, x = made(build, rows(distance), "float32")
+        flow = Flow(model, ranking)
+
+        def scale(x, y, weights, flow=flow):
+            parts, handles = flow._parts(x, y, weights)
+            found = []
+            for number, variable in enumerate(flow.model.trainable_variables):
+                own = [p for p in parts if number in p.source.numbers]
+                found.append(scales_of(number, handles[number], math.prod(variable.shape), own))
+            return tf.sqrt(tf.add_n([s**2 for s in found]))
+
+        y = np.zeros(ROWS, "float32")
+        norms, bounds = engines_norms(model, x, y), traced(scale, x, y)
+        assert np.all(norms < 0.01 * bounds)
+        assert np.all(bounds > 0.1)
+
+
+# --- what else a form must bear ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("positions", [0, 1, 3])
+def test_forms_without_positions_have_no_gradient(positions):
+    rng = np.random.default_rng(0)
+    a, d = rng.normal(size=(4, positions, 5)), rng.normal(size=(4, positions, 6))
+    ids = rng.integers(0, 5, (4, positions))
+    want = np.sum(np.einsum("btm,btn->bmn", a, d) ** 2, axis=(1, 2))
+    outers, rows = Outers(tf.constant(a), tf.constant(d)), Rows(tf.constant(ids), tf.constant(d))
+    np.testing.assert_allclose(squared_norms([outers], 30), want, rtol=1e-12)
+    table = np.zeros((4, 5, 6))
+    for i, s in np.ndindex(4, positions):
+        table[i, ids[i, s]] += d[i, s]
+    want_rows = np.sum(table**2, axis=(1, 2))
+    np.testing.assert_allclose(squared_norms([rows], 30), want_rows, rtol=1e-12)
+    np.testing.assert_allclose(rows._grouped_squared_norms(), want_rows, rtol=1e-12)
+    both = np.sum((table + np.einsum("btm,btn->bmn", a, d)) ** 2, axis=(1, 2))
+    np.testing.assert_allclose(squared_norms([outers, rows], 30), both, rtol=1e-12)
+
+
+@pytest.mark.parametrize("ids", [[[-1, 2, -1], [-2, -1, 0]], [[2**40, 1, 1], [2**40 + 1, 1, 2]]])
+def test_grouped_look_ups_keep_samples_apart_whatever_the_ids(ids):
+    deltas = np.random.default_rng(0).normal(size=(2, 3, 4))
+    want = [
+        sum(np.sum(d[np.array(i) == r].sum(0) ** 2) for r in set(i))
+        for i, d in zip(ids, deltas, strict=True)
+    ]
+    rows = Rows(tf.constant(ids, tf.int64), tf.constant(deltas))
+    np.testing.assert_allclose(rows.squared_norms(), want, rtol=1e-12)
+    np.testing.assert_allclose(rows._grouped_squared_norms(), want, rtol=1e-12)
+
+
+@pytest.mark.parametrize("far", [7, -1, 2**32 + 1])
+def test_an_id_outside_of_the_table_is_never_written_to_another_row(far):
+    rows = Rows(tf.constant([[0, far]], tf.int64), tf.ones([1, 2, 3]))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="indices"):
+        write_out(rows, 7 * 3)
+
+
+@pytest.mark.parametrize("look_ups", [5, 100])
+def test_look_ups_that_are_no_numbers_stay_in_their_sample(look_ups):
+    rng = np.random.default_rng(0)
+    ids, deltas = rng.integers(0, 4, (5, look_ups)), rng.normal(size=(5, look_ups, 3))
+    want = Rows(tf.constant(ids), tf.constant(deltas)).squared_norms().numpy()
+    deltas[1, 0], deltas[3, 1] = np.nan, np.inf
+    got = Rows(tf.constant(ids), tf.constant(deltas)).squared_norms().numpy()
+    assert not np.isfinite(got[[1, 3]]).any()
+    np.testing.assert_array_equal(got[[0, 2, 4]], want[[0, 2, 4]])

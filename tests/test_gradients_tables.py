@@ -80,6 +80,7 @@ BY_ROWS = {
     "dropped where small": (lambda t: tf.where(tf.abs(t) > 0.3, t, tf.zeros_like(t)), ()),
     "stopped scale": (lambda t: t / tf.stop_gradient(tf.norm(t)), ()),
     "padding row": (with_padding, ()),
+    "padded": (lambda t: tf.pad(t, [[1, 2], [0, 0]]), ()),
     "reordered": (lambda t: tf.gather(tf.tanh(t), ORDER), ()),
     "first rows twice": (lambda t: tf.concat([tf.tanh(t), t[:2]], axis=0), ()),
     "side by side": (lambda t: tf.concat([t, tf.square(t)], axis=1), ()),
@@ -142,3 +143,40 @@ def test_functions_of_each_row_are_followed_through_the_rows_read(name, monkeypa
 @pytest.mark.parametrize("name", ROWS_MEET)
 def test_functions_in_which_rows_meet_are_followed_in_general(name):
     check(name, *ROWS_MEET[name])
+
+
+def test_a_row_that_is_no_number_leaves_the_other_rows_alone():
+    for name, (function, shapes) in {
+        "rows apart": BY_ROWS["projected and normed"],
+        "rows meet": ROWS_MEET["unit columns"],
+    }.items():
+        model, ids, y = Read(function, shapes), read_rows(function), np.linspace(-1, 1, ROWS)
+        model(ids)
+        engine = PerSampleGradients(model, squares)
+        want = engine.norms(ids, y)
+        y[2] = np.nan
+        got = engine.norms(ids, y)
+        assert np.isnan(got[2]), name
+        np.testing.assert_allclose(np.delete(got, 2), np.delete(want, 2), rtol=1e-12)
+
+
+def test_a_table_that_is_read_in_rows_and_as_a_whole_has_the_cross_terms():
+    class Tied(Read):
+        def call(self, ids):
+            table = normed(self.tables[0].value)
+            user = tf.tanh(tf.reduce_sum(tf.gather(table, ids), axis=1))
+            return tf.matmul(user, table, transpose_b=True)
+
+    model, ids, y = Tied(None), read_rows(None), np.linspace(-1, 1, ROWS)
+    model(ids)
+    gradients = [naive_gradients(model, squares, ids, y, row) for row in range(ROWS)]
+    want = np.sqrt([sum(np.sum(g**2) for g in one) for one in gradients])
+    np.testing.assert_allclose(PerSampleGradients(model, squares).norms(ids, y), want, rtol=1e-12)
+
+
+def test_a_gradient_that_somebody_wrote_is_followed_as_it_is_written():
+    @tf.custom_gradient
+    def reversed_gradient(t):
+        return tf.identity(t), lambda delta: -2.0 * tf.reverse(delta, [0])
+
+    check("reversed", lambda t: reversed_gradient(tf.tanh(t)) * 1.0, ())

@@ -45,8 +45,8 @@ Tensor: TypeAlias = Any
 
 # Above this many ids a sample the table of equal pairs costs more than grouping the ids.
 _MOST_PAIRED_IDS = 64
-#: Gradients that have to be written out are so for some samples at a time: 64 MB of float32.
-MOST_ENTRIES = 2**24
+#: Gradients that have to be written out are so for some samples at a time: 16 MB of float32.
+MOST_ENTRIES = 2**22
 # So few uses that have to be written out are so one by one; the steps of a loop are more.
 _MOST_APART = 3
 # A sum of squares and products keeps its digits unless it is so many times less than their sizes:
@@ -175,6 +175,7 @@ class Rows(_Factors):
         """Return the same for long lists of ids, in memory that grows with ``S`` only."""
         batch, width = tf.shape(self.ids)[0], self.deltas.shape[2]
         ids = tf.cast(self.ids, tf.int64)
+        ids -= tf.reduce_min(ids)  # a negative one would count as another sample's
         past_last = tf.reduce_max(ids) + 1
         sample = tf.range(tf.cast(batch, tf.int64))[:, None]
         keys, group = tf.unique(tf.reshape(sample * past_last + ids, [-1]))
@@ -334,9 +335,10 @@ def write_out(form: Form, size: int) -> Tensor:
         return form.values
     if not isinstance(form, Rows):
         return tf.reshape(form.over_positions().written_out(), [-1, size])
-    batch, width = tf.shape(form.ids)[0], form.deltas.shape[2]
+    # In 64 bits: an id that is too large must fail, not come round to another row.
+    batch, width = tf.shape(form.ids, tf.int64)[0], form.deltas.shape[2]
     sample = tf.broadcast_to(tf.range(batch)[:, None], tf.shape(form.ids))
-    places = tf.stack([sample, tf.cast(form.ids, tf.int32)], axis=2)
+    places = tf.stack([sample, tf.cast(form.ids, tf.int64)], axis=2)
     table = tf.scatter_nd(places, form.deltas, [batch, size // width, width])  # adds repeated ids
     return tf.reshape(table, [batch, size])
 

@@ -273,6 +273,19 @@ def _put_together(walk: _Walk, tensor: Tensor, ids: Tensor) -> Tensor:
     return found
 
 
+def _padded(walk: _Walk, tensor: Tensor, ids: Tensor) -> Tensor:
+    """Rows of zeros above or below a table, such as one for padding."""
+    before = tensor.op.inputs[0]
+    above, _, *rest = _constant(tensor.op.inputs[1])
+    if any(rest):
+        raise _RowsMeet
+    own = ids - above
+    inside = (own >= 0) & (own < before.shape[0])
+    rows = walk.rows(before, tf.clip_by_value(own, 0, before.shape[0] - 1))
+    inside = tf.reshape(inside, [-1] + [1] * (tensor.shape.rank - 1))
+    return tf.where(inside, rows, tf.zeros_like(rows))
+
+
 def _cut(walk: _Walk, tensor: Tensor, ids: Tensor) -> Tensor:
     """Some of a table's rows that follow each other, such as ``table[1:]``."""
     op = tensor.op
@@ -315,6 +328,7 @@ _OTHERS: dict[str, Callable[[_Walk, Tensor, Tensor], Tensor]] = {
     **dict.fromkeys(("Reshape", "ExpandDims", "Squeeze"), _reshaped),
     **dict.fromkeys(("GatherV2", "ResourceGather"), _chosen),
     "ConcatV2": _put_together,
+    "Pad": _padded,
     "Select": _selected,
     "StridedSlice": _cut,
     "Transpose": _transposed,
