@@ -264,22 +264,27 @@ def test_a_scale_is_no_less_than_the_norm_however_much_cancels():
     np.testing.assert_allclose(scales([rows, Block(tf.constant([[0.0, 2.0]]))]), [12.0])
 
 
+def scale_of(model):
+    """Return a function of rows: the root of the sum over variables of squared scales."""
+    flow = Flow(model, ranking)
+
+    def scale(x, y, weights):
+        parts, handles = flow._parts(x, y, weights)
+        found = []
+        for number, variable in enumerate(model.trainable_variables):
+            own = [part for part in parts if number in part.source.numbers]
+            found.append(scales_of(number, handles[number], math.prod(variable.shape), own))
+        return tf.sqrt(tf.add_n([tf.square(s) for s in found]))
+
+    return scale
+
+
 def test_scales_of_a_model_bound_its_norms_and_stay_where_norms_vanish():
     for distance in (1e-3, 0.0):
         build, rows = MODELS["dense tower"]
         model, x = made(build, rows(distance), "float32")
-        flow = Flow(model, ranking)
-
-        def scale(x, y, weights, flow=flow):
-            parts, handles = flow._parts(x, y, weights)
-            found = []
-            for number, variable in enumerate(flow.model.trainable_variables):
-                own = [p for p in parts if number in p.source.numbers]
-                found.append(scales_of(number, handles[number], math.prod(variable.shape), own))
-            return tf.sqrt(tf.add_n([s**2 for s in found]))
-
         y = np.zeros(ROWS, "float32")
-        norms, bounds = engines_norms(model, x, y), traced(scale, x, y)
+        norms, bounds = engines_norms(model, x, y), traced(scale_of(model), x, y)
         assert np.all(norms < 0.01 * bounds)
         assert np.all(bounds > 0.1)
 
