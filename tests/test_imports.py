@@ -17,7 +17,7 @@ ROOT = Path(helpers.__file__).parent
 
 #: The rooms from left to right. A room may import only from rooms to its left.
 ORDER = (
-    *("schema", "cache", "mapping", "chunks"),
+    *("schema", "files", "cache", "shelf", "mapping", "chunks"),
     *("synthetic_world", "synthetic", "journey", "foreign", "cleaning", "reading", "database"),
     *("mysql_server", "assembly", "staging", "drawing", "sources"),
     *("history", "encoding", "features", "labels", "negatives", "samples"),
