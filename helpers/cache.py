@@ -30,7 +30,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from helpers.files import own_file, read_json
+from helpers.files import own_file, read_json, refuse_links
 from helpers.schema import REPO
 
 __all__ = ["cache_folder", "cached", "code_of", "write_atomically"]
@@ -183,6 +183,7 @@ def _read(entry: Path, load: Callable[[Path], T]) -> tuple[bool, T | None]:
         manifest = read_json(entry / _MANIFEST, links=False)
         if entry.is_symlink() or manifest["files"] != _checksums(entry):
             return False, None
+        refuse_links(entry, what="an entry of the cache")  # nor a pipe that no list names
         result = load(entry)
     except Exception:  # a file cut short can raise anything in a reader: build again
         return False, None

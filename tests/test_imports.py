@@ -26,7 +26,8 @@ ORDER = (
     *("models", "gradients", "importance", "attribution", "actions"),
     *("calibration", "ranking", "intervals", "evaluation"),
     *("judging", "study", "verdict", "plots", "interactive"),
-    *("notebooks", "record", "settings", "report_text", "report", "executor", "runs"),
+    *("notebooks", "record", "settings", "report_text", "recorded", "report"),
+    *("executor", "runs"),
     *("checks", "__main__"),
 )
 #: Only these rooms may load TensorFlow when they are imported.
