@@ -25,15 +25,15 @@ _MOST_LINKS = 100_000  # files of a folder that are looked at
 
 
 def check_path(path: str | Path, *, option: str) -> None:
-    r"""Refuse a path that no system can have, before anything asks a system for it.
+    r"""Refuse a path that no system can have, or that cannot even be looked at.
 
     Args:
         path: as a person wrote it; it need not exist.
         option: where it was stated, such as ``--path``.
 
     Raises:
-        DataError: it holds a null byte or is no text, is too long, or begins with the home of
-            a user who is not known.
+        DataError: it holds a null byte or is no text, is too long, begins with the home of a
+            user who is not known, leads in a circle, or through a folder that is closed.
 
     Example:
         >>> check_path("a\0b", option="-f")
@@ -57,11 +57,17 @@ def check_path(path: str | Path, *, option: str) -> None:
             "or folder, not what it holds."
         )
     try:
-        Path(text).expanduser()
+        full = Path(text).expanduser()
     except RuntimeError:
         raise DataError(
             f"{place}: there is no user of that name here, so no home folder; write the path out."
         ) from None
+    try:
+        full.stat()
+    except (FileNotFoundError, NotADirectoryError):  # who needs it there says so himself
+        return
+    except OSError as error:  # links in a circle, or a folder that nobody may look into
+        raise DataError(f"{place} cannot be looked at: {error.strerror}.") from None
 
 
 def own_file(path: Path) -> bool:

@@ -25,6 +25,7 @@ from helpers.assembly import Assembly, as_arrow, connect, joins, text_sql
 from helpers.cache import write_atomically
 from helpers.chunks import Chunk
 from helpers.cleaning import Cleaner
+from helpers.files import read_json, refuse_links
 from helpers.mapping import Mapping, Part
 from helpers.schema import DataError, canonical_tables
 
@@ -88,13 +89,41 @@ def open_staged(folder: Path) -> Staged:
         DataError: the folder holds none.
     """
     try:
-        facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        facts = read_json(folder / _FACTS, links=False)
+    except (OSError, DataError):
+        facts = None
+    if not _are_facts(facts):
         raise DataError(
             f"{folder} holds no copy of tables; name the folder that a run copied them into, or "
             "leave the path out to read the server."
-        ) from None
-    return Staged(folder, facts)
+        )
+    refuse_links(folder, what="a copy of tables")
+    staged = Staged(folder, facts)
+    for table in filter(staged.has, canonical_tables()):
+        try:
+            staged.columns(table)
+        except (OSError, pa.ArrowException):
+            raise DataError(
+                f"{folder / table}.parquet is damaged; copy the server's tables again."
+            ) from None
+    return staged
+
+
+def _are_facts(facts: Any) -> bool:
+    """Return whether a copy's facts are what :func:`stage` writes."""
+    kinds = {"fingerprint": str, "labelled": bool, "tables": dict, "dropped": list, "notes": list}
+    return (
+        isinstance(facts, dict)
+        and all(isinstance(facts.get(name), kind) for name, kind in kinds.items())
+        and all(isinstance(note, str) for note in facts["notes"])
+        and all(
+            isinstance(row, dict) and isinstance(row.get("rows"), int) for row in facts["dropped"]
+        )
+        and all(
+            isinstance(n, dict) and all(isinstance(n.get(k), int) for k in ("read", "kept"))
+            for n in facts["tables"].values()
+        )
+    )
 
 
 def stage(
