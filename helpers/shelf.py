@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from helpers.cache import write_atomically
@@ -36,6 +37,9 @@ _TEXTS = ("string", "empty")
 
 def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
     """Write tables as ``<name>.parquet``; their index, dtypes and categories are kept.
+
+    Of a table without rows the categories are lost, and a missing text among objects is None
+    afterwards, however it was written.
 
     Raises:
         TypeError: a column would not come back as it is: it holds objects other than texts.
@@ -61,10 +65,19 @@ def read_tables(folder: Path, names: Iterable[str]) -> dict[str, pd.DataFrame]:
         FileNotFoundError: one is not there, or is no plain file.
         pyarrow.ArrowException: one is damaged.
     """
-    return {
-        name: pq.read_table(_plain(folder / f"{name}.parquet"), partitioning=None).to_pandas()
-        for name in names
-    }
+    files = {name: _plain(folder / f"{name}.parquet") for name in names}
+    return {name: _frame(pq.read_table(file, partitioning=None)) for name, file in files.items()}
+
+
+def _frame(stored: pa.Table) -> pd.DataFrame:
+    """Return a table as it was written: texts that were objects are not made pandas' own texts."""
+    table = stored.to_pandas()
+    written = {c["name"]: c["numpy_type"] for c in stored.schema.pandas_metadata["columns"]}
+    for column in table.columns:
+        if written.get(column) == "object" and not pd.api.types.is_object_dtype(table[column]):
+            texts = table[column].astype(object)
+            table[column] = texts.where(texts.notna(), None)
+    return table
 
 
 def write_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
