@@ -38,7 +38,7 @@ def read_results(folder: Path) -> Record:
     except DataError as error:
         if not folder.is_dir():
             raise DataError(_nothing(folder)) from None
-        raise DataError(f"{_damaged(folder)} ({error})") from None
+        raise DataError(f"{error} {_damaged(folder)}") from None
     try:
         refuse_links(folder, what="a run's folder")
     except OSError as error:
@@ -97,8 +97,8 @@ def _nothing(folder: Path) -> str:
 
 def _damaged(folder: Path) -> str:
     return (
-        f"{folder / 'results.json'} is damaged. Resume the run, which writes it again: python -m "
-        f"helpers run --resume {folder}"
+        f"{folder / 'results.json'} is damaged. Resume the run by python -m helpers run --resume "
+        f"{folder}, which writes it again."
     )
 
 

@@ -36,13 +36,13 @@ def read_state(folder: Path) -> Run:
             may ask for, or anything that is a link, a pipe or a device.
     """
     try:
-        state = read_json(folder / STATE, name=shown(folder / STATE), links=False)
+        state = read_json(folder / STATE, name=_place(folder), links=False)
     except FileNotFoundError:
         raise DataError(f"{shown(folder)} is not the folder of a run.{_near(folder)}") from None
     except DataError as error:
         if not folder.is_dir():
             raise DataError(f"{shown(folder)} is not the folder of a run.") from None
-        raise DataError(f"{_damaged(folder)} ({error})") from None
+        raise DataError(f"{error} {_damaged(folder)}") from None
     try:
         refuse_links(folder, what="a run's folder")
     except OSError as error:
@@ -55,6 +55,10 @@ def read_state(folder: Path) -> Run:
     return run
 
 
+def _place(folder: Path) -> str:
+    return str(Path(shown(folder), STATE))  # not of the file itself, which may be a link
+
+
 def _near(folder: Path) -> str:
     with contextlib.suppress(OSError):
         return near_match(folder.name, [f.parent.name for f in folder.parent.glob(f"*/{STATE}")])
@@ -62,7 +66,7 @@ def _near(folder: Path) -> str:
 
 
 def _damaged(folder: Path) -> str:
-    return f"{shown(folder / STATE)} is damaged, so this run cannot be resumed. Start a new one."
+    return f"{_place(folder)} is damaged, so this run cannot be resumed. Start a new one."
 
 
 def _has_its_kinds(state: Any) -> bool:
@@ -117,12 +121,12 @@ def _check_source(run: Run) -> None:
     if run.source == "csv" and not run.path:
         raise DataError(_damaged(run.folder))
     for name in ("path", "schema"):
-        check_path(getattr(run, name), option=f"{shown(run.folder / STATE)}, {name}:")
+        check_path(getattr(run, name), option=f"{_place(run.folder)}, {name}:")
 
 
 def _check_names(run: Run) -> None:
     """Refuse notebooks that are not the workbook's own, by their full names and in order."""
-    place = shown(run.folder / STATE)
+    place = _place(run.folder)
     try:
         known = settings.select_notebooks(run.notebooks)
     except DataError as error:
