@@ -30,7 +30,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from helpers.files import own_file, read_json, refuse_links
+from helpers.files import check_path, own_file, read_json, refuse_links
 from helpers.schema import REPO
 
 __all__ = ["cache_folder", "cached", "code_of", "write_atomically"]
@@ -103,8 +103,14 @@ def cached(
 
 
 def cache_folder() -> Path:
-    """Return the folder of the cache: ``$WORKBOOK_CACHE``, or ``.cache`` in the repository."""
-    return Path(os.environ.get("WORKBOOK_CACHE") or REPO / ".cache")
+    """Return the folder of the cache: ``$WORKBOOK_CACHE``, or ``.cache`` in the repository.
+
+    Raises:
+        DataError: the variable names what can be no folder.
+    """
+    stated = os.environ.get("WORKBOOK_CACHE", "")
+    check_path(stated, option="WORKBOOK_CACHE")
+    return Path(stated or REPO / ".cache")
 
 
 def code_of(*modules: ModuleType | str) -> str:

@@ -224,7 +224,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _is_deeper(value: Any, levels: int) -> bool:
     """Return whether lists and dicts stand in each other deeper than so many levels."""
     layer = [value]
-    for _ in range(levels + 1):
+    for _ in range(levels):
         inner = [
             v.values() if isinstance(v, dict) else v for v in layer if isinstance(v, dict | list)
         ]
@@ -249,7 +249,10 @@ def _check_kind(mode: int, place: str) -> None:
 
 
 def _size(number: int) -> str:
-    return f"{number // 1_000_000} MB" if number >= 1_000_000 else f"{number // 1000} kB"
+    for unit, size in (("MB", 1_000_000), ("kB", 1000)):
+        if number >= size:
+            return f"{number // size} {unit}"
+    return f"{number} bytes"
 
 
 def _shown(path: str | Path) -> str:

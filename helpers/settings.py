@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers.files import read_text
-from helpers.mapping.nodes import Entry, parse
+from helpers.mapping.nodes import Entry, parse, shown
 from helpers.notebooks import Parameter, parameters
 from helpers.notebooks.execution import NOTEBOOKS
 from helpers.schema import REPO, DataError, near_match
@@ -226,7 +226,8 @@ def _match(name: str, here: list[str]) -> str:
     if len(fitting) > 1 and stem.isdigit():
         raise DataError(f'"{name}" fits several notebooks: {", ".join(fitting)}. Name one.')
     raise DataError(
-        f'There is no notebook "{name:.80}".{near_match(stem, here)} There are {", ".join(here)}.'
+        f'There is no notebook "{shown(name)}".{near_match(stem, here)} '
+        f"There are {', '.join(here)}."
     )
 
 
