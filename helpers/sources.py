@@ -45,7 +45,13 @@ SOURCES = ("journey", "sample", "csv", "mysql")
 #: All code that the files of a source are made by.
 MADE_BY = (
     *("helpers.schema", "helpers.files", "helpers.mapping", "helpers.chunks", "helpers.cleaning"),
-    *("helpers.reading", "helpers.database", "helpers.assembly", "helpers.staging"),
+    *(
+        "helpers.reading",
+        "helpers.database",
+        "helpers.assembly",
+        "helpers.copies",
+        "helpers.staging",
+    ),
 )
 _KEPT = 4  # copies of tables that stay in the cache: they are as large as the tables
 

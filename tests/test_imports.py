@@ -19,7 +19,7 @@ ROOT = Path(helpers.__file__).parent
 ORDER = (
     *("schema", "files", "cache", "shelf", "mapping", "chunks"),
     *("synthetic_world", "synthetic", "journey", "foreign", "cleaning", "reading", "database"),
-    *("mysql_server", "assembly", "staging", "drawing", "sources"),
+    *("mysql_server", "assembly", "copies", "staging", "drawing", "sources"),
     *("history", "encoding", "features", "labels", "negatives", "samples"),
     *("drafting", "audit", "serving", "noise"),
     *("backend", "profiling", "losses", "denoising"),

@@ -6,12 +6,15 @@ import copy
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from broken import assert_clear
+from broken import assert_clear, lay_out
 from hypothesis import given
 from hypothesis import strategies as st
 from test_report import EVIL, made_up_results, write_run
@@ -24,6 +27,7 @@ from helpers.record import run_secret
 from helpers.report import write_report
 from helpers.runs import RunError, execute, open_run, start_run
 from helpers.schema import DataError
+from helpers.sources import fingerprint, open_source, stage_source
 from helpers.staging import open_staged
 
 FIRST, SECOND = "01_load_data", "03_train_recommender"
@@ -464,13 +468,95 @@ def test_a_copy_of_tables_that_is_none_is_refused(tmp_path, facts):
     assert "holds no copy of tables" in refused(lambda: open_staged(tmp_path))
 
 
-def test_a_copy_with_links_or_broken_tables_is_refused(tmp_path, secret):
-    folder = tmp_path / "tables"
-    folder.mkdir()
-    (folder / "staged.json").write_text(json.dumps(FACTS))
-    assert open_staged(folder).facts == FACTS
-    (folder / "users.parquet").write_text("no table")
-    assert "users.parquet is damaged" in refused(lambda: open_staged(folder))
-    (folder / "users.parquet").unlink()
-    (folder / "users.parquet").symlink_to(secret)
-    assert "is a link" in refused(lambda: open_staged(folder))
+@pytest.fixture
+def copied(tmp_path, monkeypatch) -> Path:
+    """A copy of tables, as a run on a server makes it."""
+    monkeypatch.setenv("WORKBOOK_CACHE", str(tmp_path / "cache"))
+    mine = lay_out(tmp_path / "mine")
+    shutil.copytree(stage_source("csv", path=mine, progress=False)[0].folder, tmp_path / "copied")
+    (tmp_path / "copied" / "schema.yaml").write_text((mine / "schema.yaml").read_text())
+    return tmp_path / "copied"
+
+
+def altered(table: str, change: Callable[[pa.Table], pa.Table]) -> Callable[[Path], object]:
+    def alter(folder: Path) -> None:
+        file = folder / f"{table}.parquet"
+        pq.write_table(change(pq.read_table(file)), file)
+
+    return alter
+
+
+def retyped(column: str, *kind: pa.DataType) -> Callable[[Path], object]:
+    def change(table: pa.Table) -> pa.Table:
+        values = pa.nulls(len(table), *kind)
+        return table.set_column(table.column_names.index(column), column, values)
+
+    return altered("user_behavior", change)
+
+
+def scrambled(folder: Path) -> None:
+    file = folder / "user_behavior.parquet"
+    content = bytearray(file.read_bytes())
+    content[100 : len(content) // 2] = b"\xab" * (len(content) // 2 - 100)
+    file.write_bytes(content)
+
+
+COPIES = {
+    "no user": altered("user_behavior", lambda table: table.drop_columns(["user_id"])),
+    "no day": altered("user_behavior", lambda table: table.drop_columns(["day"])),
+    "no product": altered("product_features", lambda table: table.drop_columns(["item_id"])),
+    "no row": altered("user_behavior", lambda table: table.slice(0, 0)),
+    "times that are texts": retyped("event_time", pa.string()),
+    "ids that are numbers": retyped("item_id", pa.int64()),
+    "prices that are texts": retyped("price", pa.string()),
+    "a column of nothing": retyped("event_type"),
+    "no log": lambda folder: (folder / "user_behavior.parquet").unlink(),
+    "no products": lambda folder: (folder / "product_features.parquet").unlink(),
+    "a text as a table": lambda folder: (folder / "users.parquet").write_text("no table"),
+    "a table cut short": lambda folder: os.truncate(folder / "user_behavior.parquet", 300),
+    "a table that is damaged within": scrambled,
+    "a link": lambda folder: (folder / "more.parquet").symlink_to("user_behavior.parquet"),
+    "a pipe": lambda folder: os.mkfifo(folder / "more.parquet"),
+}
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_a_copy_that_was_changed_is_refused(copied, capsys, name):
+    COPIES[name](copied)
+    assert main(["check", "--source", "mysql", "--path", str(copied)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "fault of the workbook" not in said
+    assert_clear(said.strip())
+
+
+def test_a_copy_as_it_was_made_is_read(copied, capsys):
+    assert main(["check", "--source", "mysql", "--path", str(copied)]) == 0
+    assert "user_behavior" in capsys.readouterr().out
+
+
+# Numbers and paths of any kind -----------------------------------------------------------------
+
+
+def kinds_of_places(wanted: type) -> list[tuple]:
+    """Return one place of each kind: rows of a table are alike."""
+    found = {}
+    for path in PLACES:
+        value = at(made_up_results(), path)
+        if isinstance(value, wanted) and not isinstance(value, bool):
+            found.setdefault(tuple(0 if isinstance(k, int) else k for k in path), path)
+    return list(found.values())
+
+
+@pytest.mark.parametrize("path", kinds_of_places(int | float), ids=str)
+def test_a_number_beyond_all_numbers_gives_a_page_or_a_sentence(tmp_path, path):
+    for value in (10**4000, -(10**400), 1e308, float("inf"), float("nan"), 800.0, "1", [1], {}):
+        folder = write_run(tmp_path / "run", changed(made_up_results(), path, value))
+        assert_page_or_sentence(folder)
+
+
+@pytest.mark.parametrize("call", [open_source, fingerprint, stage_source])
+@pytest.mark.parametrize("path", ["~nosuchuser/x", "a\0b", "x" * 5000, "a\udcff"], ids=ascii)
+def test_a_path_that_no_system_has_is_refused_in_a_notebook_too(call, path):
+    refused(lambda: call("csv", path=path))
+    refused(lambda: call("csv", path="x", schema=path))
