@@ -250,7 +250,8 @@ def _with_draw(tables: Tables, drawn: Drawn) -> Tables:
 
 def _counted(*counts: pd.DataFrame) -> pd.DataFrame:
     """Return several counts of lost rows as one; an empty one knows no types."""
-    return pd.concat(counts, ignore_index=True).astype({"rows": np.int64})
+    together = pd.concat(counts, ignore_index=True)
+    return together.reindex(columns=["table", "reason", "rows"]).astype({"rows": np.int64})
 
 
 def _exposures(events: pd.DataFrame, task: Task) -> pd.DataFrame:
