@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from gradient_zoo import WORDS, ZOO, T, lively, next_words, summed, tied_softmax, words
+from gradient_zoo_loops import LOOPS
+from gradient_zoo_recommenders import RECOMMENDERS
+from gradient_zoo_rows import ROWS as MOVED_ROWS
 
 from helpers.backend import keras, tf
 from helpers.gradients import (
@@ -20,6 +23,7 @@ from helpers.gradients.batches import take_rows
 from helpers.gradients.registry import RULES
 
 ROWS = 4
+ALL = ZOO | MOVED_ROWS | LOOPS | RECOMMENDERS
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +46,7 @@ def plain_gradients(model, loss, x, y):
 
 
 def check(name, dtype):
-    build, rows, loss = ZOO[name]
+    build, rows, loss = ALL[name]
     x, y = rows(ROWS)
     model = lively(build(), x)
     gradients = plain_gradients(model, loss, x, y)
@@ -64,14 +68,14 @@ def check(name, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float64"], indirect=True)
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", ALL)
 def test_norms_and_dots_equal_the_naive_loop(name, dtype):
     check(name, dtype)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32"], indirect=True)
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", ALL)
 def test_norms_and_dots_equal_the_naive_loop_in_single_precision(name, dtype):
     check(name, dtype)
 
