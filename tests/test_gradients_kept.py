@@ -296,6 +296,18 @@ def test_a_piece_with_other_norms_than_were_written_is_made_again(tmp_path):
     np.testing.assert_allclose(got, PerSampleGradients(model(), scaled(1.0)).norms(x, y), rtol=1e-5)
 
 
+@pytest.mark.parametrize("facts", [None, b"{", b"[1]", b"{}"], ids=["none", "cut", "list", "empty"])
+def test_a_file_that_is_no_piece_is_refused(tmp_path, facts):
+    x, y = rows()
+    out = tmp_path / "norms.parquet"
+    stop(scaled(1.0), out, x, y)
+    first = min(tmp_path.glob("*.pieces/*.parquet"))
+    metadata = None if facts is None else {b"made_of": facts}
+    pq.write_table(pq.read_table(first).replace_schema_metadata(metadata), first)
+    with pytest.raises(ValueError, match="pieces of another version of the engine. Remove"):
+        go_on(scaled(1.0), out, x, y)
+
+
 SCRIPT = """
     import sys, time
     import numpy as np
