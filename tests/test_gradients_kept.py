@@ -176,6 +176,14 @@ def test_another_model_is_refused(tmp_path, change):
         go_on(scaled(1.0), tmp_path / "norms.parquet", x, y, of=of)
 
 
+def test_pieces_of_another_version_of_the_engine_are_refused(tmp_path, monkeypatch):
+    x, y = rows()
+    stop(scaled(1.0), tmp_path / "norms.parquet", x, y)
+    monkeypatch.setattr(kept, "_engine", lambda: "of tomorrow")
+    with pytest.raises(ValueError, match="pieces of another version of the engine. Remove"):
+        go_on(scaled(1.0), tmp_path / "norms.parquet", x, y)
+
+
 @pytest.mark.parametrize("row", [0, 7, 8, 15])
 @pytest.mark.parametrize("part", ["x", "y", "weight"])
 @pytest.mark.parametrize("kind", ["arrays", "dataset", "parquet"])

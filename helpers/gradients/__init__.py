@@ -12,7 +12,10 @@ How the third one works is told where it happens, in this order: ``flow`` (all o
 screen), ``tracing`` (one flat graph), ``uses`` (who reads a variable), ``rules`` (one equation an
 operation), ``pullback`` (variables read through functions) and ``forms`` (the norm of a gradient
 that is never written out). ``certificate`` proves on a batch that the rows are independent;
-``streams`` and ``kept`` bring in any number of rows and keep their norms in a file.
+``streams`` (in a fixed order: ``order``) and ``kept`` bring in any number of rows and keep their
+norms in a file. ``fingerprint`` tells what a model and a loss compute, and ``watched`` whether a
+value of Python that they read has changed; both look into objects by ``contents``,
+``attributes``, ``code`` and ``libraries``.
 """
 
 from helpers.gradients.dense import dense_gradient_norms
