@@ -233,7 +233,7 @@ def _stream(dataset):
         for x, y in dataset:
             yield x.numpy(), y.numpy(), None
 
-    return Stream(None, "", read)
+    return Stream(None, read)
 
 
 # --- later batches -----------------------------------------------------------------------
