@@ -32,7 +32,7 @@ from helpers.gradients.forms import Tensor
 from helpers.gradients.kept import Pieces
 from helpers.gradients.row_loss import Loss, row_loss
 from helpers.gradients.streams import Stream, open_stream
-from helpers.gradients.traced import Traced, kinds_in
+from helpers.gradients.traced import Traced, kinds_in, reason_of
 from helpers.gradients.tracing import (
     as_tensors,
     checked_model,
@@ -206,8 +206,10 @@ class PerSampleGradients:
         batches = [(take_rows(x, r), take_rows(y, r), weights[r]) for r in smaller_batches(n)]
         try:
             alone = np.concatenate([self._deltas(*batch)[0].numpy() for batch in batches])
-        except tf.errors.InvalidArgumentError:  # such as rows that are taken in pairs
-            raise ValueError(f"{COUPLED} A batch of another size fails.") from None
+        except tf.errors.InvalidArgumentError as error:  # such as rows that are taken in pairs
+            raise ValueError(
+                f"{COUPLED} A batch of another size fails: {reason_of(error)[0]:.300}."
+            ) from None
         among_all = losses.numpy()[np.concatenate(smaller_batches(n))]
         worst = share_of_mismatch(alone, among_all, tolerance, COUPLED)
         largest, only_rounding = float(np.abs(losses.numpy()).max()), True
