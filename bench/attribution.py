@@ -19,9 +19,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from helpers.attribution import MADE_BY_ATTRIBUTION, AttributionSettings, attribution_table
+from helpers.attribution import AttributionSettings, attribution_table
 from helpers.cache import code_of, write_atomically
-from helpers.models import MADE_BY
 from helpers.record import versions
 from helpers.samples import Samples, load_samples
 from helpers.schema import REPO, DataError
@@ -57,7 +56,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
 def folder_of(kept: Path, samples: Samples, settings: AttributionSettings) -> Path:
     """Return the halves' folder, one for each data set, size and state of the code."""
     sizes = {name: getattr(settings, name) for name in HALVES}
-    code = code_of(*MADE_BY, "helpers.attribution.case", "helpers.attribution.halves")
+    code = code_of("helpers.attribution.halves")
     key = [samples.fingerprint, sizes, code, versions()]
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     folder = kept / f"{samples.source}-{digest}"
@@ -74,7 +73,7 @@ def write_results(
         "source": samples.source,
         "fingerprint": samples.fingerprint,
         "settings": asdict(settings),
-        "code": code_of(*MADE_BY_ATTRIBUTION),
+        "code": code_of("helpers.attribution"),
         "judged_on": "attribution rows of users on whom no damping was chosen",
         "seconds_of_the_last_call": round(seconds, 1),
         "versions": versions(),

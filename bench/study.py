@@ -27,14 +27,15 @@ from pathlib import Path
 import pandas as pd
 
 from helpers.cache import code_of, write_atomically
+from helpers.digests import digest_of
 from helpers.judging import Budget, detect, make_trainer, make_world
 from helpers.models import LADDER
 from helpers.noise import Noise
+from helpers.precision import numeric_settings
 from helpers.record import versions
 from helpers.samples import Samples, load_samples
 from helpers.schema import REPO, DataError
 from helpers.study import (
-    MADE_BY_STUDY,
     Bench,
     Settings,
     act_as_recommended,
@@ -111,7 +112,7 @@ def folder_of(kept: Path, samples: Samples, settings: Settings) -> Path:
     """Return the folder of finished pieces, one for each data set, size and state of the code."""
     # An interval's repeats change no training.
     sizes = {name: value for name, value in asdict(settings).items() if name != "repeats"}
-    key = [samples.fingerprint, sizes, code_of(*MADE_BY_STUDY), versions()]
+    key = [samples.fingerprint, sizes, code_of("helpers.study"), versions()]
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     folder = kept / f"{samples.source}-{digest}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -122,7 +123,7 @@ def part_detect(
     samples: Samples, settings: Settings, options: argparse.Namespace, folder: Path
 ) -> pd.DataFrame:
     """Return how well each score finds each noise, with each rung."""
-    found = []
+    found, made_by = [], [code_of(Path(__file__)), numeric_settings()]
     for kind in options.kinds:
         budget = Budget(
             kind, settings.updates, settings.batch_size, seed=settings.seed + 100, in_run=IN_RUN
@@ -143,8 +144,10 @@ def part_detect(
                 trainer=trainer,
                 progress=True,
             )
-            name = f"detect-{noise.name}-{kind}-{options.worlds}".replace(" ", "_")
-            table = _kept(folder / f"{name.replace('%', '')}.parquet", judged)
+            name = f"detect-{noise.name}-{kind}".replace(" ", "_").replace("%", "")
+            made_of = digest_of(judged.keywords["goals"], noise, budget, rows, asdict(settings),
+                                options.worlds, LADDER[kind], samples, made_by)  # fmt: skip
+            table = _kept(folder / f"{name}-{made_of[:12]}.parquet", judged)
             found.append(table.assign(model=kind))
     return pd.concat(found, ignore_index=True)
 

@@ -199,10 +199,9 @@ def test_a_value_that_hides_from_the_watch_is_found_by_running_the_python_again(
     blind = type("Blind", (), {"changed": lambda self: False})()
     monkeypatch.setattr(engine, "_python", blind)
     monkeypatch.setattr("helpers.gradients.engine.watched", lambda *_: blind)
-    (traced,) = engine._functions.values()
-    traced.looks._rng = np.random.default_rng(0)
+    monkeypatch.setattr("helpers.gradients.looks._PYTHON_EARLY", 20.0)  # else it takes long
     monkeypatch.setitem(globals(), "WEIGHT", 7.0)
-    for _ in range(500):  # at random, so it takes some calls
+    for _ in range(2000):  # at random, so it takes some calls
         got = engine.norms(x, y)
         if not np.allclose(got, before):
             break
@@ -234,7 +233,7 @@ def _stream(dataset):
         for x, y in dataset:
             yield x.numpy(), y.numpy(), None
 
-    return Stream(None, "", read)
+    return Stream(None, read)
 
 
 # --- later batches -----------------------------------------------------------------------
@@ -315,7 +314,7 @@ def test_looks_become_rarer_but_never_stop():
     looks = Looks(np.random.default_rng(0))
     x, y = small_rows(1024)
     seen = [looks.due(x, y)[0] for _ in range(4000)]
-    assert sum(seen[:8]) >= 5
+    assert sum(seen[:8]) >= 3
     assert 20 < sum(seen[1000:]) < 200
     assert sum(seen[3000:]) > 5
 

@@ -9,10 +9,9 @@ from helpers.attribution.case import AttributionSettings, Case
 from helpers.attribution.halves import retrain_halves
 from helpers.attribution.pairs import PAIR_SCORES, pair_scores
 from helpers.attribution.single import leaving_out_table
-from helpers.attribution.table import MADE_BY_ATTRIBUTION, attribution_table, halves_table
+from helpers.attribution.table import attribution_table, halves_table
 
 __all__ = [
-    "MADE_BY_ATTRIBUTION",
     "PAIR_SCORES",
     "AttributionSettings",
     "Case",

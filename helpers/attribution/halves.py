@@ -9,7 +9,10 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from helpers.attribution.case import Case
+from helpers.cache import code_of
+from helpers.digests import digest_of
 from helpers.importance import draw_subsets
+from helpers.precision import numeric_settings
 
 __all__ = ["retrain_halves"]
 
@@ -43,9 +46,12 @@ def retrain_halves(
     """
     s = case.settings
     members = draw_subsets(len(case.labels), s.subsets, seed=s.seed)
-    margins = []
+    margins, common = [], None if folder is None else _made_of(case)
     for number, half in enumerate(tqdm(members, desc="halves", leave=False, disable=not progress)):
-        path = None if folder is None else folder / f"half_{number:04d}.npy"
+        path = None
+        if folder is not None:
+            made_of = digest_of(common, half)  # in the name: nothing else is ever taken for it
+            path = folder / f"half_{number:04d}-{made_of[:12]}.npy"
         if path is None or not path.exists():
             made = _train(case, np.flatnonzero(half), number)
             if path is not None:
@@ -54,6 +60,14 @@ def retrain_halves(
         else:
             margins.append(np.load(path))
     return members, np.stack(margins)
+
+
+def _made_of(case: Case) -> str:
+    """Return a digest of what the training of any half depends on, its code included."""
+    s = case.settings
+    sizes = s.seeds, s.updates, s.batch_size, s.seed
+    rows = case.trainer.inputs, case.labels, case.goal, case.trainer.kind
+    return digest_of(sizes, rows, code_of(__name__), numeric_settings())
 
 
 def _train(case: Case, rows: np.ndarray, number: int) -> np.ndarray:

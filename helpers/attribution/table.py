@@ -12,16 +12,13 @@ from helpers.attribution.case import AttributionSettings, Case
 from helpers.attribution.halves import retrain_halves
 from helpers.attribution.pairs import PAIR_SCORES, Scores, pair_scores
 from helpers.attribution.single import leaving_out_table
-from helpers.backend import tf
 from helpers.cache import cached, code_of
+from helpers.digests import digest_of
 from helpers.importance import linear_datamodelling_score, subset_correlations
-from helpers.models import MADE_BY
+from helpers.precision import numeric_settings
 from helpers.samples import Samples
 
-__all__ = ["MADE_BY_ATTRIBUTION", "attribution_table", "halves_table"]
-
-#: All code that a table is made by.
-MADE_BY_ATTRIBUTION = (*MADE_BY, "helpers.gradients", "helpers.importance", "helpers.attribution")
+__all__ = ["attribution_table", "halves_table"]
 
 #: What the outcomes of one half of the seeds say about those of the other half.
 _CEILING = "retraining itself"
@@ -71,10 +68,10 @@ def attribution_table(
     if folder is not None:
         return build()
     key = {
-        "samples": samples.fingerprint,
+        "samples": digest_of(samples),
         "settings": asdict(settings),
-        "code": code_of(*MADE_BY_ATTRIBUTION),
-        "tensorflow": tf.__version__,
+        "code": code_of(__name__),
+        "numeric": numeric_settings(),
     }
     return cached(
         "attribution",

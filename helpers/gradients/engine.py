@@ -26,16 +26,18 @@ from helpers.gradients.certificate import (
     smaller_batches,
     tolerance_of,
 )
+from helpers.gradients.fingerprint import fingerprint
 from helpers.gradients.flow import Flow
 from helpers.gradients.forms import Tensor
 from helpers.gradients.kept import Pieces
 from helpers.gradients.row_loss import Loss, row_loss
 from helpers.gradients.streams import Stream, open_stream
-from helpers.gradients.traced import Traced, kinds_in
+from helpers.gradients.traced import Traced, kinds_in, reason_of
 from helpers.gradients.tracing import (
     as_tensors,
     checked_model,
     explained,
+    layers_of,
     losses_of,
     rows_key,
     trace,
@@ -204,8 +206,10 @@ class PerSampleGradients:
         batches = [(take_rows(x, r), take_rows(y, r), weights[r]) for r in smaller_batches(n)]
         try:
             alone = np.concatenate([self._deltas(*batch)[0].numpy() for batch in batches])
-        except tf.errors.InvalidArgumentError:  # such as rows that are taken in pairs
-            raise ValueError(f"{COUPLED} A batch of another size fails.") from None
+        except tf.errors.InvalidArgumentError as error:  # such as rows that are taken in pairs
+            raise ValueError(
+                f"{COUPLED} A batch of another size fails: {reason_of(error)[0]:.300}."
+            ) from None
         among_all = losses.numpy()[np.concatenate(smaller_batches(n))]
         worst = share_of_mismatch(alone, among_all, tolerance, COUPLED)
         largest, only_rounding = float(np.abs(losses.numpy()).max()), True
@@ -284,7 +288,9 @@ class PerSampleGradients:
 
         Finished pieces are kept in the folder ``<out>.pieces`` until the file is complete. A call
         that was stopped, by Ctrl-C or by a killed process, goes on from them when it is made
-        again; the file itself is there whole or not at all.
+        again. Not under another model or loss, nor on other rows: all rows are read again, and some
+        of the norms are computed again. A model or a loss that cannot be looked into (see
+        ``fingerprint``) begins anew. The file itself is there whole or not at all.
 
         Args:
             out: the file; it gets the columns ``row``, counted from 0, and ``gradient_norm``.
@@ -302,11 +308,16 @@ class PerSampleGradients:
             ValueError: as ``norms_over``, or the pieces come from another model, loss or rows.
 
         Warns:
-            RuntimeWarning: norms are NaN or infinite; it names their rows.
+            RuntimeWarning: norms are NaN or infinite; it names their rows. Or pieces could not be
+                gone on from.
         """
         stream = open_stream(self.model, x, y, label=label, batch_size=batch_size)
-        pieces = Pieces(Path(out), self.model, self.loss, stream.fingerprint)
-        for _ in pieces.add(self._batches(stream, pieces.done, progress)):
+        if not self.model.built:  # a fingerprint tells of the weights, too
+            x, y, _ = next(stream.batches(0), (None, None, None))
+            _ = x is not None and self._prepared(x, y)
+        made_by = fingerprint(model=self.model, loss=self.loss)
+        pieces = Pieces(Path(out), made_by, self._norms, tolerance=self._tolerance())
+        for _ in pieces.add(self._batches(pieces.checked(stream), pieces.done, progress)):
             pass
         if not pieces.done:
             raise ValueError("There are no rows: the dataset or the files are empty.")
@@ -330,9 +341,14 @@ class PerSampleGradients:
                 yield norms
         bad.warn(start, stacklevel=4)
 
-    def _norms(self, x: Inputs, y: Inputs, weight: Any) -> np.ndarray:
-        """Return the norms of one batch."""
-        return self._run("norms", self._flow.norms, x, y, weight)
+    def _norms(self, x: Inputs, y: Inputs, sample_weight: Any) -> np.ndarray:
+        """Return the norms of one batch, without a warning of those that are none."""
+        return self._run("norms", self._flow.norms, x, y, sample_weight)
+
+    def _tolerance(self) -> float:
+        """Return how far rounding alone may move a norm, as a share of the largest one."""
+        layers = tolerance_of(*(layer.compute_dtype for layer in layers_of(self.model)))
+        return max([layers, *(traced.tolerance for traced in self._functions.values())])
 
     def _run(
         self, name: str, function: Callable, x: Inputs, y: Inputs, weight: Any, *more: Any
@@ -416,7 +432,7 @@ class PerSampleGradients:
     def _noise(self, x: Inputs, y: Inputs, *direction: Any) -> np.ndarray:
         """Return how large the numbers are that cancel in each row's value."""
         weights = self._weights(None, count_rows(y))
-        noise, _ = self._function("noise", self._flow.noise, x, y, weights)(x, y, weights)
+        noise, _ = self._function("scales", self._flow.scales, x, y, weights)(x, y, weights)
         along = [float(tf.norm(v)) for vectors in direction for v in vectors]
         return noise * float(np.linalg.norm(along)) if direction else noise
 
@@ -459,10 +475,10 @@ class PerSampleGradients:
         self._python = watched(self.model, self.loss)
 
     def _renew(self) -> None:
+        self._renewals += bool(self._functions)
         self._functions.clear()
         self._check.clear()
         self._python_ran()
-        self._renewals += 1
 
     def _function(
         self, name: str, function: Callable, x: Inputs, y: Inputs, weights: Any, *more: Any
@@ -537,7 +553,7 @@ def _rescaled(
         weights: one a row.
         again: the norms of some rows under other weights.
     """
-    small, large = (norms < _SMALLEST) & (weights != 0), np.isinf(norms)
+    small, large = (norms < _SMALLEST) & (weights != 0), ~np.isfinite(norms)
     for rows, factor in ((np.flatnonzero(small), 2.0**60), (np.flatnonzero(large), 2.0**-60)):
         if len(rows):
             found = again(rows, factor * weights[rows]) / factor

@@ -24,11 +24,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from helpers.backend import keras, tf
 from helpers.gradients.code import names_in, plain
 from helpers.gradients.contents import Contents, contents_of
+from helpers.precision import numeric_settings
 
-__all__ = ["Asked", "Fingerprint", "Found", "fingerprint", "found_in", "settings_of_keras"]
+__all__ = ["Asked", "Fingerprint", "Found", "fingerprint", "found_in"]
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def fingerprint(**things: Any) -> Fingerprint:
         ((), ('loss: a generator cannot be looked into.',))
     """
     digest, unseen = hashlib.blake2b(digest_size=16), []
-    digest.update(repr((sorted(things), settings_of_keras())).encode())
+    digest.update(repr((sorted(things), numeric_settings())).encode())
     for found in found_in(**things):
         digest.update(f"{found.contents.kind}\0{found.parts}\0".encode())
         digest.update(repr([place for place, _ in found.contents.parts]).encode())
@@ -105,16 +105,6 @@ def fingerprint(**things: Any) -> Fingerprint:
         if found.contents.unseen:
             unseen.append(f"{found.path}: {found.contents.unseen}.")
     return Fingerprint(digest.hexdigest(), tuple(unseen))
-
-
-def settings_of_keras() -> tuple[Any, ...]:
-    """Return what Keras and TensorFlow are set to for the whole process, and their versions."""
-    policy = keras.config.dtype_policy()
-    return (
-        (keras.__version__, tf.__version__),
-        (keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format()),
-        (policy.name, tf.config.experimental.tensor_float_32_execution_enabled()),
-    )
 
 
 def found_in(**things: Any) -> Iterator[Found]:

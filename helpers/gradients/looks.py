@@ -22,9 +22,9 @@ from helpers.gradients.batches import Inputs, count_rows, flat
 __all__ = ["Looks"]
 
 _FEW = 8  # rows of a look
-_EARLY = 4  # looks among the first batches, about; then as many among each doubling of them
+_EARLY = 2  # looks among the first batches, about; then as many among each doubling of them
 _ROWS = 2**16  # of which, on average, one look is had in the long run
-_PYTHON_EARLY = 1
+_PYTHON_EARLY = 0.2
 _PYTHON_ROWS = 2**19  # the same for running the model's Python again, which costs much more
 
 

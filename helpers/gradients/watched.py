@@ -19,7 +19,8 @@ from helpers.backend import keras, tf
 from helpers.gradients.attributes import fields_of
 from helpers.gradients.code import plain, reads_of
 from helpers.gradients.contents import Contents, slots_of
-from helpers.gradients.fingerprint import Asked, fingerprint, found_in, settings_of_keras
+from helpers.gradients.fingerprint import Asked, fingerprint, found_in
+from helpers.precision import numeric_settings
 
 __all__ = ["Watched", "watched"]
 
@@ -50,14 +51,18 @@ class Watched:
     """Values as they were when this was made.
 
     It sees what :mod:`helpers.gradients.fingerprint` sees, but for changes of a graph's wiring.
-    An array costs its comparison, about a millisecond for 10 MB.
+    An array costs its comparison, about a millisecond for 10 MB; a table, a set or an object of C
+    its fingerprint.
 
     Args:
         things: whatever decides.
+
+    Attributes:
+        unseen: sentences about what could not be looked into, and so is not watched.
     """
 
     def __init__(self, **things: Any) -> None:
-        self._settings = settings_of_keras()
+        self._settings = numeric_settings()
         #: How to ask for a value, by which name, and what it was.
         self._gets: list[tuple[Callable[[Any, Any], Any], Any, Any]] = []
         self._fields: list[tuple[Any, int, frozenset[str]]] = []
@@ -65,7 +70,10 @@ class Watched:
         self._lists: list[tuple[Any, list[Any]]] = []
         self._arrays: list[tuple[np.ndarray, np.ndarray]] = []
         self._others: list[tuple[Any, str]] = []
+        self.unseen: list[str] = []
         for found in found_in(**things):
+            if found.contents.unseen:
+                self.unseen.append(f"{found.path}: {found.contents.unseen}.")
             if not found.contents.of_library:
                 self._watch(found.value, found.contents)
 
@@ -81,7 +89,7 @@ class Watched:
             or any(len(now) != len(was) or _others(now, was) for now, was in self._lists)
             or any(len(vars(o)) != n and _names(o) != names for o, n, names in self._fields)
             or any(_differ(now, was) for now, was in self._arrays)
-            or self._settings != settings_of_keras()
+            or self._settings != numeric_settings()
             or any(fingerprint(value=value).digest != was for value, was in self._others)
         )
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from helpers import models
 from helpers.cache import cached, code_of
+from helpers.digests import digest_of
 from helpers.importance.dynamics import (
     area_under_margin,
     follow,
@@ -23,6 +22,7 @@ from helpers.importance.inside import activation_norms, input_saliency
 from helpers.importance.pull import early_gradient_norms, gradient_norms
 from helpers.models import Fitted, Trainer
 from helpers.noise import chance_wrong, estimated_flip_share
+from helpers.precision import numeric_settings
 from helpers.samples import Samples
 
 __all__ = ["SCORES", "importance_table"]
@@ -82,14 +82,11 @@ def importance_table(
         "fold_updates": fold_updates,
         "seed": seed,
     }
-    weights = b"".join(np.ascontiguousarray(w).tobytes() for w in fitted.weights)
     key = {
-        "samples": samples.fingerprint,
-        "model": fitted.kind.name,
-        "weights": hashlib.sha256(weights).hexdigest(),
-        "code": code_of(
-            *models.MADE_BY, "helpers.gradients", "helpers.importance", "helpers.noise"
-        ),
+        "samples": digest_of(samples),
+        "model": digest_of(fitted.kind, fitted.weights),
+        "code": code_of(__name__),
+        "numeric": numeric_settings(),
         **options,
     }
     return cached(

@@ -7,7 +7,7 @@ another seed would rank alike. Noise goes into train, attribution and valid, nev
 """
 
 from helpers.judging.detection import CEILING, detect, judge_board, precision_at
-from helpers.judging.lab import MADE_BY_JUDGING, detect_all
+from helpers.judging.lab import detect_all
 from helpers.judging.scoreboard import (
     CLEANLAB,
     Budget,
@@ -21,7 +21,6 @@ from helpers.judging.worlds import World, make_world, own_world
 __all__ = [
     "CEILING",
     "CLEANLAB",
-    "MADE_BY_JUDGING",
     "Budget",
     "World",
     "detect",

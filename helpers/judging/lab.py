@@ -7,23 +7,16 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from helpers.backend import tf
 from helpers.cache import cached, code_of
+from helpers.digests import digest_of
 from helpers.judging.detection import detect
 from helpers.judging.scoreboard import Budget, make_trainer
 from helpers.judging.worlds import make_world
-from helpers.models import MADE_BY
 from helpers.noise import Noise
+from helpers.precision import numeric_settings
 from helpers.samples import Samples
 
-__all__ = ["MADE_BY_JUDGING", "detect_all"]
-
-#: All code that judgements are made by: a change of it makes kept ones old.
-MADE_BY_JUDGING = (
-    *(*MADE_BY, "helpers.denoising", "helpers.gradients", "helpers.importance", "helpers.noise"),
-    *("helpers.calibration", "helpers.ranking", "helpers.evaluation", "helpers.intervals"),
-    "helpers.judging",
-)
+__all__ = ["detect_all"]
 
 
 def detect_all(
@@ -65,7 +58,7 @@ def detect_all(
     """
     goals = tuple(goals)
     key = {
-        "samples": samples.fingerprint,
+        "samples": digest_of(samples),
         "noises": [asdict(noise) for noise in noises],
         "budget": asdict(budget),
         "rows": rows,
@@ -73,8 +66,8 @@ def detect_all(
         "seed": seed,
         "goals": list(goals),
         "repeats": repeats,
-        "code": code_of(*MADE_BY_JUDGING),
-        "tensorflow": tf.__version__,
+        "code": code_of(__name__),
+        "numeric": numeric_settings(),
     }
 
     def build() -> pd.DataFrame:

@@ -9,12 +9,11 @@ little more than their gradient steps. What comes out is a :class:`Fitted`;
 
 from helpers.models.fitted import Arrays, Fitted, model_inputs
 from helpers.models.ladder import LADDER, Kind, MaskedMean
-from helpers.models.trained import MADE_BY, trained_model
+from helpers.models.trained import trained_model
 from helpers.models.training import Trainer, epoch_order
 
 __all__ = [
     "LADDER",
-    "MADE_BY",
     "Arrays",
     "Fitted",
     "Kind",

@@ -7,18 +7,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers.backend import tf
 from helpers.cache import cached, code_of
+from helpers.digests import digest_of
 from helpers.models.fitted import Fitted, Forward
 from helpers.models.ladder import LADDER
 from helpers.models.training import Trainer
-from helpers.samples import MADE_BY as SAMPLES_MADE_BY
+from helpers.precision import numeric_settings
 from helpers.samples import Samples
 
-__all__ = ["MADE_BY", "trained_model"]
-
-#: All code that samples and models are made by: a change of it makes a cached model old.
-MADE_BY = (*SAMPLES_MADE_BY, "helpers.backend", "helpers.losses", "helpers.models")
+__all__ = ["trained_model"]
 
 
 def trained_model(
@@ -53,10 +50,10 @@ def trained_model(
     if kind not in LADDER:
         raise ValueError(f"kind must be one of {', '.join(LADDER)}; got {kind!r}.")
     key = {
-        "samples": samples.fingerprint,
-        "code": code_of(*MADE_BY),
-        "tensorflow": tf.__version__,
-        "kind": kind,
+        "samples": digest_of(samples),
+        "code": code_of(__name__),
+        "numeric": numeric_settings(),
+        "kind": [kind, digest_of(LADDER[kind])],
         "seed": seed,
         "epochs": epochs,
         "batch_size": batch_size,

@@ -11,7 +11,7 @@ trained from every seed and judged; :func:`run_study` compares all arms.
 """
 
 from helpers.study.arms import CONFIRMED, CORRECTED, QUICK, Arm, compare, judge, read_arm, write_arm
-from helpers.study.bench import MADE_BY_STUDY, Bench, Settings
+from helpers.study.bench import Bench, Settings
 from helpers.study.keep import FRACTIONS, WAYS, Keeper, keep_curve
 from helpers.study.plans import ACTIONS, ORACLE, REFERENCES, SUSPECTS, make_plans, suspects
 from helpers.study.recommend import act_as_recommended
@@ -22,7 +22,6 @@ __all__ = [
     "CONFIRMED",
     "CORRECTED",
     "FRACTIONS",
-    "MADE_BY_STUDY",
     "ORACLE",
     "QUICK",
     "REFERENCES",

@@ -13,6 +13,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from helpers.calibration import base_rate, fit_recalibration, log_loss_from_logits
+from helpers.digests import digest_of
 from helpers.evaluation import evaluate, roc_auc
 from helpers.intervals import NoInterval, paired_difference
 from helpers.losses import sigmoid
@@ -245,8 +246,10 @@ def arm_of(
     """
     if folder is None:
         return judge(bench, action, role, metrics=metrics)
+    metrics = tuple(metrics)
     name = f"{bench.data}-{bench.kind}-{action}-{role}".replace(" ", "_").replace("%", "")
-    path = folder / f"{name.replace(',', '')}.parquet"
+    made_of = digest_of(bench.made_of, metrics)  # in the name: nothing else is ever taken for it
+    path = folder / f"{name.replace(',', '')}-{made_of[:12]}.parquet"
     if not path.exists():
         write_arm(judge(bench, action, role, metrics=metrics), path)
     return read_arm(path)  # also what was just written: the first run returns what the next does

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from helpers.actions import Plan, draw_order
-from helpers.judging import MADE_BY_JUDGING, Budget, World, make_trainer, make_world
-from helpers.models import Fitted, Trainer
+from helpers.cache import code_of
+from helpers.digests import digest_of
+from helpers.judging import Budget, World, make_trainer, make_world
+from helpers.models import LADDER, Fitted, Trainer
 from helpers.noise import Noise
+from helpers.precision import numeric_settings
 from helpers.samples import Samples
 from helpers.study.plans import make_plans
 
-__all__ = ["MADE_BY_STUDY", "Bench", "Settings"]
-
-#: All code that a study is made by: a change of it makes a kept study old.
-MADE_BY_STUDY = (*MADE_BY_JUDGING, "helpers.actions", "helpers.study")
+__all__ = ["Bench", "Settings"]
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,15 @@ class Bench:
         if trainer is None or (noise is not None and noise.adds_rows):
             trainer = make_trainer(world, Budget(kind=kind, batch_size=settings.batch_size))
         return cls(data, kind, samples, settings, world, trainer)
+
+    @cached_property
+    def made_of(self) -> str:
+        """A digest of all that a training of this bench depends on, its code included.
+
+        An interval's repeats change no training.
+        """
+        made_by = code_of("helpers.study"), numeric_settings(), LADDER[self.kind]
+        return digest_of(self.data, self.world, replace(self.settings, repeats=0), *made_by)
 
     @property
     def rows(self) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +13,11 @@ from tqdm.auto import tqdm
 
 from helpers import actions, importance
 from helpers.actions import Plan
-from helpers.backend import tf
 from helpers.cache import cached, code_of
 from helpers.evaluation import roc_auc
 from helpers.intervals import NoInterval, paired_difference
-from helpers.study.bench import MADE_BY_STUDY, Bench
+from helpers.precision import numeric_settings
+from helpers.study.bench import Bench
 
 __all__ = ["FRACTIONS", "RIVALS", "WAYS", "Keeper", "keep_curve"]
 
@@ -134,7 +134,8 @@ def keep_curve(
         role: judged on: ``valid`` to choose by, ``test`` to confirm.
         ways: keys of :data:`WAYS`; both random ones are always among them.
         fractions: kept shares.
-        folder: keeps finished logits; a stopped curve goes on. None keeps the finished table
+        folder: keeps finished logits, named by all that made them; a stopped curve goes on. None
+            keeps the finished table
             only, in the cache.
         progress: show a bar.
 
@@ -151,15 +152,13 @@ def keep_curve(
     if folder is not None:
         return _curve(bench, role, ways, fractions, folder, progress)
     key = {
-        "samples": bench.samples.fingerprint,
-        "data": bench.data,
-        "kind": bench.kind,
-        "settings": asdict(bench.settings),
+        "bench": bench.made_of,
+        "repeats": bench.settings.repeats,
         "role": role,
         "ways": list(ways),
         "fractions": list(fractions),
-        "code": code_of(*MADE_BY_STUDY),
-        "tensorflow": tf.__version__,
+        "code": code_of(__name__),
+        "numeric": numeric_settings(),
     }
     return cached(
         "keep",
@@ -203,7 +202,8 @@ def _logits(
 ) -> np.ndarray:
     """Return the logits of every seed on a role, shape ``(seeds, n)``, perhaps kept before."""
     name = f"keep-{bench.data}-{bench.kind}-{way}-{share}-{role}".replace(" ", "_")
-    path = None if folder is None else folder / f"{name.replace(',', '').replace('%', '')}.npy"
+    name = name.replace(",", "").replace("%", "")
+    path = None if folder is None else folder / f"{name}-{bench.made_of[:12]}.npy"
     if path is not None and path.exists():
         return np.load(path)
     plans = [keeper.plan(way, share, seed=seed) for seed in range(bench.settings.seeds)]

@@ -14,12 +14,13 @@ from pathlib import Path
 import pandas as pd
 from tqdm.auto import tqdm
 
-from helpers.backend import tf
 from helpers.cache import cached, code_of
+from helpers.digests import digest_of
 from helpers.noise import Noise
+from helpers.precision import numeric_settings
 from helpers.samples import Samples
 from helpers.study.arms import CORRECTED, QUICK, Arm, arm_of, compare
-from helpers.study.bench import MADE_BY_STUDY, Bench, Settings
+from helpers.study.bench import Bench, Settings
 from helpers.study.plans import ORACLE, SUSPECTS
 
 __all__ = ["act_as_recommended"]
@@ -67,13 +68,13 @@ def act_as_recommended(
     if folder is not None:
         return _all_rows(samples, settings, noises, kinds, role, folder, progress)
     key = {
-        "samples": samples.fingerprint,
+        "samples": digest_of(samples),
         "settings": asdict(settings),
         "noises": [asdict(noise) if noise else None for noise in noises],
         "kinds": list(kinds),
         "role": role,
-        "code": code_of(*MADE_BY_STUDY),
-        "tensorflow": tf.__version__,
+        "code": code_of(__name__),
+        "numeric": numeric_settings(),
     }
     return cached(
         "recommended",

@@ -9,12 +9,13 @@ from pathlib import Path
 import pandas as pd
 from tqdm.auto import tqdm
 
-from helpers.backend import tf
 from helpers.cache import cached, code_of
+from helpers.digests import digest_of
 from helpers.noise import Noise
+from helpers.precision import numeric_settings
 from helpers.samples import Samples
 from helpers.study.arms import CONFIRMED, Arm, arm_of, compare, judge
-from helpers.study.bench import MADE_BY_STUDY, Bench, Settings
+from helpers.study.bench import Bench, Settings
 from helpers.study.plans import ACTIONS, ORACLE, REFERENCES
 
 __all__ = ["confirm", "run_study"]
@@ -58,11 +59,11 @@ def run_study(
     if folder is not None:
         return _train_all(samples, settings, kinds, folder, progress)
     key = {
-        "samples": samples.fingerprint,
+        "samples": digest_of(samples),
         "settings": asdict(settings),
         "kinds": list(kinds),
-        "code": code_of(*MADE_BY_STUDY),
-        "tensorflow": tf.__version__,
+        "code": code_of(__name__),
+        "numeric": numeric_settings(),
     }
     return cached(
         "study",
