@@ -265,6 +265,31 @@ def test_a_user_without_a_positive_is_drawn_like_any_other(metric, who):
     assert found.estimate == pytest.approx(PLAIN[metric](labels, scores, users, lists), rel=1e-10)
 
 
+def test_unless_asked_a_thousand_draws_from_seed_nought_hold_95_percent():
+    labels, scores, users, _ = _log(users=5)
+    flat = np.zeros((1, len(labels)))
+    by_user = bootstrap_by_user("log_loss", labels, scores, users, seed=1)
+    assert (by_user.repeats, by_user.level) == (1000, 0.95)
+    stated = {"repeats": 1000, "seed": 0, "level": 0.95}
+    found = paired_difference(labels, flat, scores[None], users)
+    assert found == paired_difference(labels, flat, scores[None], users, metric="auc", **stated)
+    world = (labels, flat[0], scores, users)
+    assert paired_worlds([world]) == paired_worlds([world], metric="auc", **stated)
+
+
+def test_one_draw_is_an_interval_without_width():
+    labels, scores, users, _ = _log()
+    found = bootstrap_by_user("log_loss", labels, scores, users, seed=0, repeats=1)
+    assert found.repeats == 1
+    assert found.low == found.high
+
+
+def test_labels_may_be_a_column():
+    labels, before, after, users = _same_labels()
+    found = paired_difference(labels[:, None], before, after, users, repeats=20)
+    assert found == paired_difference(labels, before, after, users, repeats=20)
+
+
 def test_how_many_draws_are_made_at_once_changes_no_law(monkeypatch):
     labels, scores, users, _ = _log()
     options = {"seed": 3, "repeats": 300}
