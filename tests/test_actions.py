@@ -287,6 +287,30 @@ def test_what_lies_at_the_end_of_its_range_is_no_fault():
         assert actions.importance_sampling([1.0, 1.0], mix=mix).chance.tolist() == [0.5, 0.5]
 
 
+def test_of_many_equal_scores_exactly_the_last_are_dropped():
+    scores = np.tile([1.0, 2.0, 2.0], 100)
+    dropped = np.flatnonzero(~actions.drop_highest(scores, 0.1).kept)
+    np.testing.assert_array_equal(dropped, np.flatnonzero(scores == 2)[-30:])
+
+
+def test_scores_that_only_order_rows_may_be_negative():
+    scores = np.array([-3.0, -1.0, -2.0, -4.0])
+    assert actions.drop_highest(scores, 0.25).kept.tolist() == [True, False, True, True]
+    by_class = actions.drop_stratified(scores, [0, 0, 1, 1], 0.5).kept
+    assert by_class.tolist() == [True, False, False, True]
+    assert actions.keep(scores, 0.25, which="highest").kept.tolist() == [False, True, False, False]
+
+
+def test_marks_may_be_whole_numbers():
+    assert actions.drop_marked([1, 0, 0]).kept.tolist() == [False, True, True]
+
+
+def test_each_of_three_classes_loses_its_own_highest():
+    labels, scores = np.repeat([0, 1, 2], 10), np.arange(30.0)
+    dropped = np.flatnonzero(~actions.drop_stratified(scores, labels, 0.2).kept)
+    assert dropped.tolist() == [8, 9, 18, 19, 28, 29]
+
+
 def test_one_draw_in_ten_is_even_unless_another_share_is_asked_for():
     chance = actions.importance_sampling([0.0, 1.0]).chance
     np.testing.assert_allclose(chance, [0.1 / 2, 0.9 + 0.1 / 2], rtol=1e-12)
@@ -314,6 +338,7 @@ def test_a_plan_knows_its_name_and_what_it_leaves_alone(made, name):
     plan = made()
     assert plan.name == name
     assert len(plan.weight) == len(plan.kept) == 2
+    assert (plan.weight.dtype, plan.kept.dtype) == (np.float64, np.bool_)
     assert (plan.chance is not None) == (name in ("resample", "importance_sampling"))
     assert (plan.labels is not None) == (name == "relabel")
     assert (plan.denoising is not None) == (name == "denoise")

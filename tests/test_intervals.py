@@ -249,7 +249,7 @@ def test_ten_rows_of_a_list_count_unless_another_number_is_asked_for(metric):
     assert found.estimate == pytest.approx(want, rel=1e-12)
     nine = getattr(ranking, metric)(labels, scores, lists, k=9).value
     assert found.estimate != pytest.approx(nine, rel=1e-6)
-    before = np.zeros((1, len(labels)))
+    before = np.roll(scores, 1)[None]
     gain = paired_difference(labels, before, scores[None], users, **options).estimate
     flat = getattr(ranking, metric)(labels, before[0], lists, k=10).value
     assert gain == pytest.approx(want - flat, rel=1e-12)

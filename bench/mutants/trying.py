@@ -30,7 +30,7 @@ __all__ = ["HUNG", "in_child", "module_name", "run_tests", "warm_up", "with_faul
 
 HUNG = "hung"
 _HEAVY = (
-    *("tensorflow", "keras", "pandas", "pyarrow.parquet", "duckdb", "scipy.optimize"),
+    *("tensorflow", "keras", "pandas", "pyarrow.parquet", "scipy.optimize"),
     *("scipy.stats", "sklearn.linear_model", "sklearn.metrics", "hypothesis", "pytest"),
     *("matplotlib", "sqlalchemy", "tqdm.auto", "_pytest.doctest", "threadpoolctl", "joblib"),
 )
