@@ -264,9 +264,9 @@ def test_where_noise_explains_everything_the_slope_stays_finite():
     assert 0 <= rate <= 0.12
 
 
-def test_labels_of_which_most_are_turned_are_not_turned_back():
-    """Nobody can tell them from the opposite labels: the rate stays below a half."""
-    z, _, seen = seen_through(0.8, down=True, rng=np.random.default_rng(11), n=20_000)
-    line, rate = fit_through_noise(seen, z)
+@pytest.mark.parametrize("down", [True, False])
+def test_a_rate_stays_below_a_half_however_many_labels_are_turned(down: bool):
+    z, _, seen = seen_through(0.8, down=down, rng=np.random.default_rng(11), n=20_000)
+    line, rate = fit_through_noise(seen, z, down=down)
     assert 0 <= rate <= 0.49
     assert line.slope > 0
