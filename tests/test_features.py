@@ -100,6 +100,37 @@ def test_names_are_text_and_unknown_where_nobody_knows(view):
     assert view.week_of_month.tolist() == ["1"] * 3
 
 
+@pytest.mark.parametrize(
+    ("day", "week"),
+    [("01", "1"), ("07", "1"), ("08", "2"), ("14", "2"), ("15", "3"), ("28", "4"), ("29", "5")],
+)
+def test_weeks_of_a_month_begin_on_its_1st_8th_15th_22nd_and_29th(day, week):
+    log = pd.DataFrame(EVENTS, columns=[*NAMES])
+    log["event_time"] = log.event_time.str.replace("2025-05-05", f"2025-05-{day}")
+    log.loc[len(log)] = ["w", "d", f"2025-05-{day}T12:00Z", "click", *[None] * 4]
+    _, raw = raw_view(tables_of(log, products=PRODUCTS, users=USERS, task=Task()))
+    assert set(raw.week_of_month) == {week}
+
+
+def test_thirty_last_items_of_a_user_are_remembered():
+    log = pd.DataFrame(EVENTS, columns=[*NAMES])
+    more = [("u", f"i{n:02}", f"2025-04-01T09:{n:02}Z", "click", *[None] * 4) for n in range(50)]
+    both = pd.concat([log, pd.DataFrame(more, columns=[*NAMES])], ignore_index=True)
+    both.loc[len(both)] = ["w", "d", "2025-05-05T12:00Z", "click", *[None] * 4]
+    table, raw = raw_view(tables_of(both, products=PRODUCTS))
+    row = raw[(table.user_id == "u") & (table.item_id == "a")].iloc[0]
+    items = [row[c] for c in raw if c.startswith("recent_")]
+    assert items == ["a", "a", "b", *[f"i{n:02}" for n in range(49, 22, -1)]]
+    assert len(items) == 30
+
+
+def test_context_that_only_some_rows_have_is_still_context():
+    n = len(EVENTS)
+    _, raw = raw_view(small(scene=[*["front"] * (n - 1), None], rank=[*range(n - 1), None]))
+    assert sorted(raw.context_scene) == ["front", "front", "unknown"]
+    assert raw.context_rank.isna().sum() == 1
+
+
 def test_an_attribute_does_not_replace_a_feature_of_the_same_name(view):
     assert view.loc["u a", "user_events"] == 4
     assert view.loc[["u a", "w d"], "user_events_attribute"].tolist() == ["many", "unknown"]

@@ -242,6 +242,12 @@ def test_another_seed_draws_others_and_the_same_seed_the_same():
     assert len(pairs[0] & pairs[1]) < 0.6 * len(pairs[0])
 
 
+def test_draws_start_from_seed_nought_unless_another_is_asked_for():
+    tables = tables_of(big_log().drop(columns="day"), task=successes_only())
+    found, stated = make_samples(tables), make_samples(tables, seed=0)
+    pd.testing.assert_frame_equal(found.table, stated.table)
+
+
 def test_numbers_and_text_as_ids_give_the_same_draws():
     log = big_log()
     numbers = log.assign(user_id=log.user_id.astype("int64"), item_id=log.item_id.astype("int64"))
