@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from tables import made, of_users, opened, raw_view, tables_of
 
-from helpers.features import RECENT_LENGTH, local_days
+from helpers.features import RECENT_LENGTH, _by_user_and_time, local_days
 from helpers.history import daily_totals
 from helpers.schema import Task
 from helpers.sources import Tables
@@ -129,6 +130,30 @@ def test_context_that_only_some_rows_have_is_still_context():
     _, raw = raw_view(small(scene=[*["front"] * (n - 1), None], rank=[*range(n - 1), None]))
     assert sorted(raw.context_scene) == ["front", "front", "unknown"]
     assert raw.context_rank.isna().sum() == 1
+
+
+def test_positions_that_only_some_rows_have_are_still_a_feature():
+    n = len(EVENTS)
+    _, raw = raw_view(small(position=[*range(1, n), None]))
+    assert sorted(raw.position.dropna()) == [n - 2, n - 1]
+    assert raw.position.isna().sum() == 1
+
+
+@pytest.mark.parametrize("users", [5, 2**20, 2**40])
+def test_events_are_sorted_by_user_time_and_item_however_many_users_and_years(users):
+    rng = np.random.default_rng(0)
+    day = np.timedelta64(1, "D")
+    log = SimpleNamespace(
+        event_user=rng.integers(0, users, 500),
+        event_item=rng.integers(0, 9, 500),
+        time=np.datetime64("1900-01-01", "us") + rng.integers(0, 40, 500) * 1000 * day,
+    )
+    log.event_user[:100] = users - 1
+    log.time[:3] = np.datetime64("2025-01-01", "us")
+    found = _by_user_and_time(log)
+    rows = list(zip(log.event_user[found], log.time[found], log.event_item[found], strict=True))
+    assert rows == sorted(rows)
+    assert sorted(found) == list(range(500))
 
 
 def test_an_attribute_does_not_replace_a_feature_of_the_same_name(view):
