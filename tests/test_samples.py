@@ -301,6 +301,17 @@ def test_rows_that_differ_only_in_a_context_column_keep_one_order():
     assert_equal_samples(forward, backward)
 
 
+@pytest.mark.parametrize("source", ["sample", "journey"])
+def test_a_vocabulary_has_as_many_numbers_as_its_size_says(source):
+    found = made(source)
+    train = found.rows("train")
+    assert set(found.numbers) == {"item", "recent", "subcategory"}
+    for name in ("item", "subcategory"):
+        used = np.unique(found.numbers[name][train])
+        known = used[used >= 2]  # 0 is padding, 1 is any other
+        assert known.tolist() == list(range(2, found.sizes[name]))
+
+
 def test_rows_that_differ_only_in_their_event_id_are_ordered_by_it():
     log = pd.concat([background()] * 2, ignore_index=True)
     log["event_id"] = [f"e{n:05}" for n in np.random.default_rng(0).permutation(len(log))]
