@@ -273,6 +273,18 @@ def test_without_dates_the_roles_take_shares_of_time():
     assert share.to_dict() == pytest.approx(wanted, abs=0.011)
 
 
+@pytest.mark.parametrize("heavy", [0, 5, 11])
+def test_each_role_has_a_day_however_unevenly_the_exposures_lie(heavy):
+    log = background(days=12)
+    day = f"2025-01-{heavy + 1:02}"
+    crowd = log[log.event_time.str.startswith(day)]
+    more = [crowd.assign(user_id=crowd.user_id + f" {n}") for n in range(40)]
+    log = pd.concat([log, *more], ignore_index=True)
+    table = make_samples(tables_of(log, task=Task(within="1h"))).table
+    assert set(table.role) == set(ROLES)
+    assert table.role.iloc[0] == "train"
+
+
 @pytest.mark.parametrize("source", ["sample", "journey"])
 def test_roles_follow_each_other_and_all_have_both_labels(source):
     table = made(source).table
