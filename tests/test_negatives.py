@@ -19,7 +19,7 @@ from helpers.features import local_days
 from helpers.history import daily_totals
 from helpers.labels import period_start, succeeded
 from helpers.negatives import Drawn, draw_samples
-from helpers.negatives.draws import mixed
+from helpers.negatives.draws import Shelf, mixed
 from helpers.samples import make_samples
 from helpers.schema import DataError, Task
 
@@ -569,6 +569,42 @@ def test_lists_without_enough_others_are_noted():
     # u can get b and c; v's two products want four others and there is a alone.
     assert any(note.startswith("1 of 2 lists had fewer other products") for note in drawn.notes)
     assert len(drawn.exposures) == 3 + 2 + 1
+
+
+def test_only_lists_that_are_short_are_counted_as_short():
+    rows = [("u", "a", 0, "purchase"), ("w", "d", 0, "purchase")]
+    rows += [("v", item, 0, "purchase") for item in "bc"]
+    drawn = drawn_from(with_bystander(rows), successes_only(negatives=2))
+    # u and w want two of the three products of others and get them; v wants four of two.
+    assert any(note.startswith("1 of 3 lists had fewer other products") for note in drawn.notes)
+
+
+@pytest.mark.parametrize(
+    ("source", "how", "not_so"),
+    [
+        ("catalogue", "drawn, 4 in all, evenly", "in proportion"),
+        ("popular", "in proportion", "evenly"),
+    ],
+)
+def test_the_notes_tell_how_products_were_drawn(source, how, not_so):
+    rows = [("u", "a", 0, "purchase"), ("w", "d", 0, "purchase"), ("v", "e", 0, "purchase")]
+    drawn = drawn_from(with_bystander(rows), successes_only(negatives=2, negatives_from=source))
+    first = drawn.notes[0]
+    assert how.replace("drawn, 4", f"drawn, {(drawn.exposures.label == 0).sum()}") in first
+    assert not_so not in first
+
+
+def test_a_popular_product_is_picked_by_as_many_chances_as_it_has_events():
+    events = np.array([3, 1, 2, 5, 1])
+    # Store 0 has the products 0, 1 and 3; store 1 has 0 and 2.
+    shelf = Shelf(np.array([0, 1, 3, 4, 6]), events, 4, np.array([0, 1]))
+    for store, products, counts in ((0, [0, 1, 3], [3, 1, 2]), (1, [0, 2], [5, 1])):
+        chance = np.arange(6) / 6  # each event's own, from its very beginning
+        lists = np.full(6, store)
+        found = shelf.pick(lists, chance, popular=True)
+        assert found.tolist() == np.repeat(products, counts).tolist()
+        evenly = shelf.pick(lists, chance, popular=False)
+        assert evenly.tolist() == np.repeat(products, 6 // len(products)).tolist()
 
 
 def test_a_log_in_which_nobody_could_take_anything_else_has_positives_only():
