@@ -156,6 +156,19 @@ def test_events_are_sorted_by_user_time_and_item_however_many_users_and_years(us
     assert sorted(found) == list(range(500))
 
 
+def test_a_single_event_is_a_whole_share_and_a_price():
+    log = pd.DataFrame(EVENTS, columns=[*NAMES])
+    log.loc[len(log)] = ("x", "b", "2025-05-01T09:00Z", "purchase", 3.0, 1.0, "s1", None)
+    log.loc[len(log)] = ("x", "b", "2025-05-05T12:00Z", "impression", None, None, "s1", None)
+    log.loc[len(log)] = ("x", "c", "2025-05-06T12:00Z", "impression", None, None, "s1", None)
+    log.loc[len(log)] = ["w", "d", "2025-05-05T12:00Z", "click", *[None] * 4]
+    table, raw = raw_view(tables_of(log, products=PRODUCTS, users=USERS, task=Task()))
+    by = raw.set_index(table.user_id + " " + table.item_id)
+    assert by.loc["x b", "user_category_share"] == 1
+    assert by.loc["x b", "user_mean_price"] == 3
+    assert by.loc["x c", "item_price"] == 99  # paid once, the day before
+
+
 def test_an_attribute_does_not_replace_a_feature_of_the_same_name(view):
     assert view.loc["u a", "user_events"] == 4
     assert view.loc[["u a", "w d"], "user_events_attribute"].tolist() == ["many", "unknown"]
