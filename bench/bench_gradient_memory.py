@@ -138,7 +138,8 @@ def print_streams(sizes: list[int]) -> None:
             in_fresh_process("write", folder, str(rows))
             got = in_fresh_process("stream", folder)
         fewest = fewest or got["peak_mb"]
-        assert got["rows"] == rows, got
+        if got["rows"] != rows:
+            raise RuntimeError(f"{rows:,} rows must be streamed; got {got['rows']:,}.")
         speed, growth = rows / got["seconds"], got["peak_mb"] - fewest
         print(f"{rows:>12,}{got['seconds']:>9.1f}{got['cpu_s']:>8.1f}", end="")
         print(f"{speed:>10,.0f}{got['peak_mb']:>9.0f}{growth:>11.1f}", flush=True)

@@ -267,7 +267,7 @@ def measure(ways: dict[str, Way], rounds: int, most_s: float) -> dict[str, Ratio
     end = time.monotonic() + most_s
     once = {name: seconds(way, 1)[1] * way.share for name, way in ways.items()}
     calls = {name: max(1, min(200, int(_TURN_S / s))) for name, s in once.items()}
-    order, shuffle = list(ways), random.Random(0).shuffle
+    order, shuffle = list(ways), random.Random(0).shuffle  # noqa: S311 - an order, no secret
     ratios: dict[str, list] = {name: [] for name in ways}
     walls: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(rounds + 1):

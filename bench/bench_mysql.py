@@ -97,7 +97,8 @@ def main(sizes: tuple[int, ...] = _SIZES) -> None:
             bare = None
             for way, name in _WAYS.items():
                 got = measure(f"{server.url}?read_timeout=3600", way)
-                assert got["rows"] == size, (way, got)
+                if got["rows"] != size:
+                    raise RuntimeError(f"{way} must read {size:,} rows; it read {got['rows']:,}.")
                 bare = bare or got["seconds"]
                 print(
                     f"{size:12,}  {name:<22}{got['seconds']:9.1f}{got['cpu_s']:8.1f}"

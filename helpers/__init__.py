@@ -2,17 +2,21 @@
 
 Data flows from left to right, and a room imports only from rooms to its left::
 
-    schema -> cache -> mapping -> synthetic, journey, foreign -> cleaning -> reading, database
-           -> mysql_server -> assembly -> staging -> drawing -> sources
+    schema -> files -> cache, shelf -> mapping
+           -> synthetic, journey, foreign -> cleaning -> reading, database
+           -> mysql_server -> assembly, copies -> staging -> drawing -> sources
            -> history, features, encoding -> labels, negatives -> samples
            -> drafting, audit, serving -> noise
            -> losses, denoising -> models -> gradients -> importance
            -> attribution -> actions
            -> calibration, ranking, intervals, evaluation -> judging -> study -> verdict
            -> plots -> interactive
-           -> notebooks -> record -> report -> runs -> checks -> __main__
+           -> notebooks -> record, recorded -> report -> runs -> checks -> __main__
 
-What tables look like: ``schema``; what is what in a person's own: ``mapping``. How they come
+What tables look like: ``schema``; what is what in a person's own: ``mapping``. What a person,
+or somebody else's folder, gives as a small file: ``files``; what is kept without any code in it:
+``cache``, ``shelf``; whether a copy of tables is one: ``copies``; what a run's folder says:
+``recorded``. How tables come
 in, piece by piece: ``reading`` (files), ``database`` (MySQL), ``cleaning``, ``staging``; whom to
 look at: ``drawing``; all of it: ``sources``. Samples and their features, all from before a
 cutoff: ``samples`` (``labels``, ``negatives``, ``history``, ``features``, ``encoding``). The

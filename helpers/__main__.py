@@ -67,6 +67,10 @@ examples:
 It prints how to connect, and ends with Ctrl-C. Then the server and its tables are gone.
 """
 
+#: The options that name a file or a folder, by where the parser puts them.
+_PATHS = {"path": "--path", "schema": "--schema", "out": "--out", "file": "-f"}
+_PATHS |= {"resume": "--resume", "run": "RUN"}
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command.
@@ -99,10 +103,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _do(options: argparse.Namespace) -> int:
     # Not above: pandas and papermill take seconds, and --help should take none.
+    from helpers.files import check_path
     from helpers.runs import RunError
     from helpers.schema import DataError
 
     try:
+        for name, option in _PATHS.items():
+            check_path(getattr(options, name, None) or "", option=option)
         return options.do(options) or 0
     except DataError as error:
         return _say(error, 2)

@@ -4,14 +4,21 @@ An entry is a folder ``.cache/<name>/<digest>``; the digest is made of everythin
 that the result depends on. A writer fills a temporary folder and renames it, so a
 reader sees a whole entry or none. Each entry lists its files with their checksums:
 a damaged one is built again. ``WORKBOOK_CACHE`` names another folder.
+
+The checksums (CRC-32) lie in the entry itself. They tell damage, not malice: who may write
+into the cache can give it wrong numbers. They cannot make its reader run anything, as long
+as every ``load`` reads formats that hold no code, nor wait for ever or write elsewhere:
+links, pipes and devices are not followed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -22,6 +29,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from helpers.code import code_of
+from helpers.files import check_path, own_file, read_json, refuse_links
 from helpers.schema import REPO
 
 __all__ = ["cache_folder", "cached", "code_of", "write_atomically"]
@@ -29,6 +37,8 @@ __all__ = ["cache_folder", "cached", "code_of", "write_atomically"]
 T = TypeVar("T")
 
 _MANIFEST = "entry.json"
+_ENTRY = re.compile("[0-9a-f]{24}")  # what an entry is called
+_LEFT = re.compile(r"\.(new|old|spill)-")  # what temporary folders are called
 _KEPT_ENTRIES = 20  # newest entries of one name that stay on disk
 _STALE_S = 24 * 3600.0  # age after which a temporary folder has lost its writer
 _warned = False
@@ -92,8 +102,14 @@ def cached(
 
 
 def cache_folder() -> Path:
-    """Return the folder of the cache: ``$WORKBOOK_CACHE``, or ``.cache`` in the repository."""
-    return Path(os.environ.get("WORKBOOK_CACHE") or REPO / ".cache")
+    """Return the folder of the cache: ``$WORKBOOK_CACHE``, or ``.cache`` in the repository.
+
+    Raises:
+        DataError: the variable names what can be no folder.
+    """
+    stated = os.environ.get("WORKBOOK_CACHE", "")
+    check_path(stated, option="WORKBOOK_CACHE")
+    return Path(stated or REPO / ".cache")
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -133,9 +149,10 @@ def _digest(name: str, key: Mapping[str, Any]) -> str:
 def _read(entry: Path, load: Callable[[Path], T]) -> tuple[bool, T | None]:
     """Return (True, result), or (False, None) where there is no whole entry."""
     try:
-        manifest = json.loads((entry / _MANIFEST).read_text(encoding="utf-8"))
-        if manifest["files"] != _checksums(entry):
+        manifest = read_json(entry / _MANIFEST, links=False)
+        if entry.is_symlink() or manifest["files"] != _checksums(entry):
             return False, None
+        refuse_links(entry, what="an entry of the cache")  # nor a pipe that no list names
         result = load(entry)
     except Exception:  # a file cut short can raise anything in a reader: build again
         return False, None
@@ -148,6 +165,8 @@ def _write(
     entry: Path, key: Mapping[str, Any], result: T, save: Callable[[T, Path], None], keep: int
 ) -> None:
     entry.parent.mkdir(parents=True, exist_ok=True)
+    if entry.parent.is_symlink():  # else the oldest folders of another place would be removed
+        raise OSError(errno.ELOOP, f"{entry.parent.name} in it is a link")
     temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=entry.parent))
     try:
         save(result, temporary)
@@ -184,7 +203,7 @@ def _swap(temporary: Path, entry: Path) -> None:
 
 def _checksums(folder: Path) -> dict[str, list[int]]:
     """Return each file's size and CRC-32, by its path inside the folder."""
-    files = (file for file in sorted(folder.rglob("*")) if file.is_file())
+    files = (file for file in sorted(folder.rglob("*")) if own_file(file))
     return {
         file.relative_to(folder).as_posix(): _checksum(file)
         for file in files
@@ -208,8 +227,9 @@ def _tidy(folder: Path, keep: int) -> None:
             ages.append((time.time() - path.stat().st_mtime, path))
         except OSError:  # another process removed it meanwhile
             continue
-    entries = sorted((age, path) for age, path in ages if not path.name.startswith("."))
-    stale = [path for age, path in ages if path.name.startswith(".") and age > _STALE_S]
+    # Only what has a name that the cache gives: the folder may hold things of somebody else's.
+    entries = sorted((age, path) for age, path in ages if _ENTRY.fullmatch(path.name))
+    stale = [path for age, path in ages if _LEFT.match(path.name) and age > _STALE_S]
     for path in stale + [path for _, path in entries[keep:]]:
         shutil.rmtree(path, ignore_errors=True)
 

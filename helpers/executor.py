@@ -83,6 +83,8 @@ def execute_notebook(
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
+    # A file of its own: papermill would write through a link, and wait for who reads a pipe.
+    target.unlink(missing_ok=True)
     log = logging.getLogger("papermill")
     level = log.level
     log.setLevel(logging.CRITICAL)  # errors come back as exceptions, and parameters are checked

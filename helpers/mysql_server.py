@@ -222,7 +222,7 @@ def _start(server: Server, password: str) -> subprocess.Popen:
         "ended": str(server.folder / "ended"),
         "folders": sorted({str(server.folder), str(server.socket.parent)}),
     }
-    return subprocess.Popen(
+    return subprocess.Popen(  # noqa: S603 - words of our own, and no shell
         [sys.executable, "-I", "-S", "-c", _KEEPER, json.dumps(order)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

@@ -36,8 +36,10 @@ import numpy as np
 import pandas as pd
 
 from helpers.cache import write_atomically
+from helpers.files import read_bytes
 from helpers.notebooks import check_values, parameters
 from helpers.notebooks.execution import NOTEBOOKS
+from helpers.schema import DataError
 
 __all__ = [
     "NOTEBOOKS",
@@ -65,6 +67,7 @@ PSEUDONYMS = {
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "pandas")
 _HELPERS = "sample-importance-workbook"
+_SECRET_BYTES = 16
 
 
 @dataclass
@@ -81,7 +84,7 @@ class _Notebook:
 
 
 _current: _Notebook | None = None
-_secret = secrets.token_bytes(16)  # of this process, where no run folder has one
+_secret = secrets.token_bytes(_SECRET_BYTES)  # of this process, where no run folder has one
 
 
 def start(
@@ -280,10 +283,11 @@ def run_secret(run_dir: str | Path) -> bytes:
     process uses one of its own.
     """
     file = Path(run_dir) / ".salt"
-    with contextlib.suppress(OSError):
-        if not file.exists():
+    with contextlib.suppress(OSError, DataError):  # or what lies there is no secret
+        if not os.path.lexists(file):
             _make_secret(file)
-        if found := file.read_bytes():
+        found = read_bytes(file, largest=1000, links=False)
+        if len(found) >= _SECRET_BYTES:
             return found
     return _secret
 
@@ -349,7 +353,7 @@ def _make_secret(file: Path) -> None:
     handle, temporary = tempfile.mkstemp(prefix=".salt-", dir=file.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(secrets.token_bytes(16))
+            stream.write(secrets.token_bytes(_SECRET_BYTES))
         with contextlib.suppress(FileExistsError):
             os.link(temporary, file)
     finally:

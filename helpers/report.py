@@ -2,11 +2,12 @@
 
 ``write_report`` reads ``results.json`` and the figures of the executed notebooks and
 fills ``report.html.j2``. What a notebook did not record is left out, with a sentence.
+The folder may come from somebody else: its files are checked by :mod:`helpers.recorded`,
+and every text that stands in them is escaped.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import shlex
@@ -20,6 +21,7 @@ import jinja2
 from helpers import report_text as text
 from helpers.cache import write_atomically
 from helpers.record import PSEUDONYMS, pseudonym, run_secret
+from helpers.recorded import read_figures, read_results
 from helpers.schema import DataError
 from helpers.settings import OWN, WALK
 
@@ -76,11 +78,11 @@ def write_report(run_dir: str | Path, *, show_ids: bool = False) -> Path:
         DataError: the folder holds no results, or cannot be written.
     """
     folder = Path(run_dir)
-    results = _read_results(folder)
+    results = read_results(folder)
     names = _Names(None if show_ids else run_secret(folder))
     content = _page(results, names) | {
         "run_name": folder.resolve().name,
-        "figures": _figures(folder, results),
+        "figures": read_figures(folder, results["run"].get("notebooks", [])),
         "show_ids": show_ids,
     }
     page = _template().render(content)
@@ -91,22 +93,6 @@ def write_report(run_dir: str | Path, *, show_ids: bool = False) -> Path:
     return folder / "report.html"
 
 
-def _read_results(folder: Path) -> Record:
-    file = folder / "results.json"
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except OSError:
-        raise DataError(
-            f"{folder} holds no results.json, so there is nothing to report. Give the folder of "
-            "a run, such as runs/20260131-090000-journey."
-        ) from None
-    except ValueError:
-        raise DataError(
-            f"{file} is damaged. Resume the run, which writes it again: "
-            f"python -m helpers run --resume {folder}"
-        ) from None
-
-
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -115,28 +101,6 @@ def _template() -> jinja2.Template:
         undefined=jinja2.StrictUndefined,
     )
     return environment.get_template("report.html.j2")
-
-
-def _figures(folder: Path, results: Record) -> list[dict[str, str]]:
-    """Return the PNG outputs of the cells tagged ``report``, in the notebooks' order."""
-    found = []
-    for name in results["run"].get("notebooks", []):
-        try:
-            cells = json.loads((folder / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
-        except (OSError, ValueError, KeyError):  # the page does without its figures
-            continue
-        for cell in cells:
-            metadata = cell.get("metadata", {})
-            if "report" not in metadata.get("tags", []):
-                continue
-            images = (output.get("data", {}).get("image/png") for output in cell.get("outputs", []))
-            alt = metadata.get("alt") or f"figure of {name}"
-            found += [{"notebook": name, "alt": alt, "data": _base64(i)} for i in images if i]
-    return found
-
-
-def _base64(image: str | list[str]) -> str:
-    return "".join("".join(image).split())
 
 
 def _page(results: Record, names: _Names) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pandas as pd
 
@@ -24,17 +23,30 @@ from helpers.history import Ints, daily_totals
 from helpers.labels import MIN_PERIODS, crosses, day_number, period_start, succeeded
 from helpers.negatives import Drawn, draw_samples
 from helpers.schema import DataError, Task
+from helpers.shelf import (
+    read_arrays,
+    read_facts,
+    read_tables,
+    write_arrays,
+    write_facts,
+    write_tables,
+)
 from helpers.sources import Tables, open_source
 
 __all__ = ["MADE_BY", "ROLES", "Samples", "load_samples", "make_samples"]
 
 #: Train; what validation-based scores may see; choosing; the final comparison.
 ROLES = ("train", "attribution", "valid", "test")
+#: What a cache entry holds of samples, beside their arrays; only planted noise has a truth.
+_TABLES = ("table", "features", "dropped", "truth")
+_NUMBERS = ("item", "recent", "subcategory")
+_FACTS = {"sizes": dict, "feature_names": list, "source": str, "notes": list}
+_FACTS |= {"logit_offset": float, "fingerprint": str}
 _SHARES = (0.62, 0.71, 0.83)  # where the roles end when the task names no dates
 #: All code that samples are made by: a change of it makes cached ones old.
 MADE_BY = (
     *sources.MADE_BY,
-    *("helpers.drawing", "helpers.sources"),
+    *("helpers.drawing", "helpers.sources", "helpers.shelf"),
     *("helpers.synthetic_world", "helpers.synthetic", "helpers.journey"),
     *("helpers.history", "helpers.encoding", "helpers.features"),
     *("helpers.labels", "helpers.negatives", "helpers.samples"),
@@ -212,7 +224,7 @@ def make_samples(tables: Tables, *, seed: int = 0) -> Samples:
         source=tables.name,
         notes=tables.notes,
         logit_offset=tables.logit_offset,
-        dropped=pd.concat([tables.dropped, lost], ignore_index=True),
+        dropped=_counted(tables.dropped, lost),
         fingerprint=tables.fingerprint,
         truth=_truth(exposures, tables.truth),
     )
@@ -231,9 +243,15 @@ def _with_draw(tables: Tables, drawn: Drawn) -> Tables:
         tables,
         notes=[*tables.notes, *drawn.notes],
         logit_offset=drawn.logit_offset,
-        dropped=pd.concat([tables.dropped, drawn.dropped], ignore_index=True),
+        dropped=_counted(tables.dropped, drawn.dropped),
         truth=None,  # it speaks of exposures
     )
+
+
+def _counted(*counts: pd.DataFrame) -> pd.DataFrame:
+    """Return several counts of lost rows as one; an empty one knows no types."""
+    together = pd.concat(counts, ignore_index=True)
+    return together.reindex(columns=["table", "reason", "rows"]).astype({"rows": np.int64})
 
 
 def _exposures(events: pd.DataFrame, task: Task) -> pd.DataFrame:
@@ -377,28 +395,27 @@ def _truth(exposures: pd.DataFrame, truth: pd.DataFrame | None) -> pd.DataFrame 
 
 
 def _save(samples: Samples, folder: Path) -> None:
-    np.save(folder / "dense.npy", samples.dense)
-    np.savez(folder / "numbers.npz", **samples.numbers)
-    for name in ("table", "features", "dropped", "truth"):
-        frame = getattr(samples, name)
-        if frame is not None:
-            frame.to_parquet(folder / f"{name}.parquet")
-    facts = ("sizes", "feature_names", "source", "notes", "logit_offset", "fingerprint")
-    joblib.dump({name: getattr(samples, name) for name in facts}, folder / "facts.joblib")
+    tables = {name: getattr(samples, name) for name in _TABLES}
+    write_tables(folder, {name: table for name, table in tables.items() if table is not None})
+    write_arrays(folder, {"dense": samples.dense, **samples.numbers})
+    facts = {name: getattr(samples, name) for name in _FACTS}
+    write_facts(folder, facts | {"planted": samples.truth is not None})
 
 
 def _load(folder: Path) -> Samples:
-    def read(name: str) -> pd.DataFrame | None:
-        file = folder / f"{name}.parquet"
-        return pd.read_parquet(file) if file.exists() else None
-
-    with np.load(folder / "numbers.npz") as numbers:
-        return Samples(
-            table=read("table"),
-            features=read("features"),
-            dropped=read("dropped"),
-            truth=read("truth"),
-            dense=np.load(folder / "dense.npy"),
-            numbers=dict(numbers),
-            **joblib.load(folder / "facts.joblib"),
-        )
+    """Return samples as they were saved; anything else raises, and they are made again."""
+    facts = read_facts(folder)
+    for name, kind in _FACTS.items():
+        if not isinstance(facts[name], kind):
+            raise ValueError(f"the fact {name} must be of the type {kind.__name__}")
+    tables = read_tables(folder, _TABLES if facts["planted"] else _TABLES[:-1])
+    arrays = read_arrays(folder, ("dense", *_NUMBERS))
+    rows = {len(tables[name]) for name in tables if name != "dropped"}
+    if rows | {len(array) for array in arrays.values()} != {len(tables["table"])}:
+        raise ValueError("the files of the samples do not have equally many rows")
+    return Samples(
+        **tables,
+        dense=arrays["dense"],
+        numbers={name: arrays[name] for name in _NUMBERS},
+        **{name: facts[name] for name in _FACTS},
+    )

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from helpers.files import read_text
+from helpers.mapping.nodes import Entry, parse, shown
 from helpers.notebooks import Parameter, parameters
 from helpers.notebooks.execution import NOTEBOOKS
 from helpers.schema import REPO, DataError, near_match
@@ -39,7 +39,9 @@ WALK = ("01", "03", "04", "05", "06", "08")
 
 #: Parameters that the command line sets by an option of its own.
 RESERVED = {"source": "--source", "path": "--path", "schema": "--schema", "run_dir": "--out"}
+_LARGEST = 100_000  # bytes of a file of parameters
 _BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_BOOLS |= {"on": True, "off": False}  # as YAML has them
 
 
 def check_data(source: str, path: str = "", schema: str = "") -> tuple[str, str]:
@@ -163,28 +165,33 @@ def convert(value: Any, parameter: Parameter, notebook: str) -> Any:
     return parsed
 
 
-def read_parameter_file(file: Path) -> dict[str, Any]:
-    """Return the parameters that a YAML file names.
+def read_parameter_file(file: Path) -> dict[str, str]:
+    """Return the parameters that a YAML file names, as they are written there.
 
     Args:
         file: lines such as ``epochs: 5``.
 
     Raises:
-        DataError: there is no such file, or it does not hold names and values.
+        DataError: there is no such file, it is not a small file of text, or it does not hold
+            names and values, each once.
     """
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        text = read_text(file, largest=_LARGEST)
     except FileNotFoundError:
         raise DataError(f"{file}: no such file of parameters (-f).") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: this file of parameters cannot be read ({error}).") from None
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" in line {where.line + 1}" if where else ""
-        raise DataError(f'{file}: not valid YAML{line}; write lines like "epochs: 5".') from None
-    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+    top = parse(text, str(file))
+    if top is None or not top.is_section:
         raise DataError(f'{file}: this must name parameters; write lines like "epochs: 5".')
-    return content
+    return {name: _stated(name, entry) for name, entry in top.section().items()}
+
+
+def _stated(name: str, entry: Entry) -> str:
+    """Return the value of a line ``name: value`` as it is written, for :func:`convert`."""
+    if not name.isidentifier():
+        raise entry.fault('must name parameters; write lines like "epochs: 5"')
+    if entry.is_section or entry.is_list or entry.is_unstated:
+        raise entry.wrong("one value")
+    return entry.node.value
 
 
 def _folder(path: str) -> str:
@@ -218,7 +225,8 @@ def _match(name: str, here: list[str]) -> str:
     if len(fitting) > 1 and stem.isdigit():
         raise DataError(f'"{name}" fits several notebooks: {", ".join(fitting)}. Name one.')
     raise DataError(
-        f'There is no notebook "{name}".{near_match(stem, here)} There are {", ".join(here)}.'
+        f'There is no notebook "{shown(name)}".{near_match(stem, here)} '
+        f"There are {', '.join(here)}."
     )
 
 

@@ -25,6 +25,7 @@ from helpers.cache import cache_folder, cached, code_of
 from helpers.chunks import Chunk
 from helpers.database import Database, open_database
 from helpers.drawing import daily_totals, draw_users, frames_of
+from helpers.files import check_path
 from helpers.mapping import Mapping, Part, read_mapping
 from helpers.reading import file_names, stream_files
 from helpers.schema import DATA, DataError, Task, canonical_tables, near_match
@@ -43,8 +44,14 @@ __all__ = [
 SOURCES = ("journey", "sample", "csv", "mysql")
 #: All code that the files of a source are made by.
 MADE_BY = (
-    *("helpers.schema", "helpers.mapping", "helpers.chunks", "helpers.cleaning"),
-    *("helpers.reading", "helpers.database", "helpers.assembly", "helpers.staging"),
+    *("helpers.schema", "helpers.files", "helpers.mapping", "helpers.chunks", "helpers.cleaning"),
+    *(
+        "helpers.reading",
+        "helpers.database",
+        "helpers.assembly",
+        "helpers.copies",
+        "helpers.staging",
+    ),
 )
 _KEPT = 4  # copies of tables that stay in the cache: they are as large as the tables
 
@@ -239,6 +246,8 @@ def _check(name: str, path: str | Path, schema: str | Path) -> None:
             f"There is no source {name!r}; choose one of {', '.join(SOURCES)}."
             f"{near_match(name, SOURCES)}"
         )
+    for given, option in ((path, "path"), (schema, "schema")):
+        check_path(given, option=option)
     if name in ("journey", "sample"):
         for given, option in ((path, "path"), (schema, "schema")):
             if str(given):

@@ -25,6 +25,7 @@ from helpers.assembly import Assembly, as_arrow, connect, joins, text_sql
 from helpers.cache import write_atomically
 from helpers.chunks import Chunk
 from helpers.cleaning import Cleaner
+from helpers.copies import read_copy
 from helpers.mapping import Mapping, Part
 from helpers.schema import DataError, canonical_tables
 
@@ -32,6 +33,8 @@ __all__ = ["Staged", "Stream", "open_staged", "stage"]
 
 _FACTS = "staged.json"
 _RAW = ".raw"  # folder of the cleaned parts
+#: What DuckDB raises where the pages of a file are damaged.
+_UNREADABLE = (duckdb.Error, duckdb.IOException, duckdb.InvalidInputException)
 _COPY = "exact copy of an earlier row"
 _NO_PRICE = (
     "The price of product_features is not taken from the log: the first price of a product may lie "
@@ -78,23 +81,25 @@ class Staged:
             for table in filter(self.has, canonical_tables()):
                 file = text_sql(self.folder / f"{table}.parquet")
                 connection.execute(f"CREATE VIEW {table} AS FROM read_parquet({file})")
-            yield connection
+            try:
+                yield connection
+            except duckdb.Error as error:
+                # A full disk is told elsewhere; any other kind is a mistake in a query.
+                if type(error) not in _UNREADABLE or "No space left on device" in str(error):
+                    raise
+                raise DataError(
+                    f"{self.folder}: the tables that are kept there cannot be read; they are "
+                    "damaged. Copy the server's tables again, or remove this folder."
+                ) from None
 
 
 def open_staged(folder: Path) -> Staged:
     """Return the tables that were put into a folder.
 
     Raises:
-        DataError: the folder holds none.
+        DataError: the folder holds none, or one that was changed.
     """
-    try:
-        facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise DataError(
-            f"{folder} holds no copy of tables; name the folder that a run copied them into, or "
-            "leave the path out to read the server."
-        ) from None
-    return Staged(folder, facts)
+    return Staged(folder, read_copy(folder, _FACTS))
 
 
 def stage(

@@ -17,16 +17,17 @@ ROOT = Path(helpers.__file__).parent
 
 #: The rooms from left to right. A room may import only from rooms to its left.
 ORDER = (
-    *("schema", "code", "cache", "digests", "mapping", "chunks"),
+    *("schema", "code", "files", "cache", "shelf", "digests", "mapping", "chunks"),
     *("synthetic_world", "synthetic", "journey", "foreign", "cleaning", "reading", "database"),
-    *("mysql_server", "assembly", "staging", "drawing", "sources"),
+    *("mysql_server", "assembly", "copies", "staging", "drawing", "sources"),
     *("history", "encoding", "features", "labels", "negatives", "samples"),
     *("drafting", "audit", "serving", "noise"),
     *("backend", "precision", "profiling", "losses", "denoising"),
     *("models", "gradients", "importance", "attribution", "actions"),
     *("calibration", "ranking", "intervals", "evaluation"),
     *("judging", "study", "verdict", "plots", "interactive"),
-    *("notebooks", "record", "settings", "report_text", "report", "executor", "runs"),
+    *("notebooks", "record", "settings", "report_text", "recorded", "report"),
+    *("executor", "runs"),
     *("checks", "__main__"),
 )
 #: Only these rooms may load TensorFlow when they are imported.

@@ -290,7 +290,7 @@ def test_the_place_of_an_unforeseen_error_is_the_workbooks_own_line(tmp_path, ca
     import helpers.report
 
     monkeypatch.setattr(helpers.report, "_page", lambda results, names: {}["secret"])
-    monkeypatch.setattr(helpers.report, "_read_results", lambda folder: {"run": {}})
+    monkeypatch.setattr(helpers.report, "read_results", lambda folder: {"run": {}})
     assert main(["report", str(tmp_path)]) == 1
     assert "KeyError in report.py, line " in capsys.readouterr().err
 

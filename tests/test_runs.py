@@ -155,7 +155,7 @@ def test_parameters_with_an_option_of_their_own_are_refused(notebooks, name, opt
 def test_a_parameter_file_gives_values_by_name(tmp_path):
     file = tmp_path / "p.yaml"
     file.write_text("rate: 1e-3\nseed: 4\n")
-    assert read_parameter_file(file) == {"rate": "1e-3", "seed": 4}
+    assert read_parameter_file(file) == {"rate": "1e-3", "seed": "4"}
 
 
 @pytest.mark.parametrize(
@@ -165,8 +165,15 @@ def test_a_parameter_file_gives_values_by_name(tmp_path):
         ("- 1\n- 2", "must name parameters"),
         ("", "must name parameters"),
         ("1: 2", "must name parameters"),
-        ("a: [1", "not valid YAML in line 1"),
-        (b"\xff\xfe\x00", "cannot be read|not valid YAML"),
+        ("a: [1", "line [12]: this is not readable YAML"),
+        (b"\xff\xfe\x00", "line 1: this is not UTF-8"),
+        ("a: &x 1\nb: *x", "anchors"),
+        ("seed: 1\nseed: 2", "line 2: seed is mapped twice, first in line 1"),
+        ("seed: [1]", "seed must be one value; got a list"),
+        ("seed:", "seed must be one value; got nothing"),
+        ("seed: !!python/object/apply:os.system [ls]", "tags"),
+        ("a: " + "[" * 3000, "sections stand in sections too deeply"),
+        ("a: " + "1" * 100_000, "larger than 100 kB"),
     ],
 )
 def test_a_bad_parameter_file_is_refused(tmp_path, content, reason):

@@ -131,7 +131,7 @@ def bench(model: str, batch: int, rounds: int) -> None:
 def in_turns(workers: dict[str, Worker], rounds: int) -> dict[str, list[np.ndarray]]:
     """Return the ratios of each worker in each round."""
     found: dict[str, list[np.ndarray]] = {name: [] for name in workers}
-    order, shuffle = list(workers), random.Random(0).shuffle
+    order, shuffle = list(workers), random.Random(0).shuffle  # noqa: S311 - an order, no secret
     for turn in range(rounds + 1):
         shuffle(order)
         for name in order:

@@ -7,7 +7,7 @@ import re
 import socket
 import ssl
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote
@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, unquote
 import pymysql
 from pymysql.converters import encoders
 
+from helpers.files import check_path, read_bytes
 from helpers.schema import DataError, near_match
 
 __all__ = ["VARIABLE", "Address", "read_address"]
@@ -133,8 +134,9 @@ def _nobody() -> bytes:
     return b""
 
 
-def _load(option: str, path: str, load: object) -> None:
+def _load(option: str, path: str, load: Callable[[], None]) -> None:
     try:
+        read_bytes(Path(path), name=f"{option}: {path}")  # OpenSSL would wait for a pipe's end
         load()
     except ssl.SSLError:
         raise DataError(
@@ -206,8 +208,9 @@ def _check_characters(name: str, value: str, where: str) -> None:
 
 def _options(query: str, where: str) -> dict[str, str]:
     stated = dict(parse_qsl(query, keep_blank_values=True))
-    for name in stated:
+    for name, value in stated.items():
         if name in _OPTIONS:
+            _check_characters(name, value, where)
             continue
         if near_match(name.lower(), ["password", "passwd", "pwd"]):
             raise DataError(
@@ -233,12 +236,14 @@ def _option_file(options: dict[str, str], where: str) -> dict[str, str]:
         if "option_group" in options:
             raise DataError(f"{where}: option_group belongs to option_file; state both.")
         return {}
+    check_path(options["option_file"], option=f"{where}: the option file")
     path, group = Path(options["option_file"]).expanduser(), options.get("option_group", "client")
     try:
-        groups = _groups(path.read_text(encoding="utf-8-sig"))
-    except UnicodeDecodeError:
+        content = read_bytes(path, name=f"{where}: the option file {path}")
+        groups = _groups(content.decode("utf-8-sig"))
+    except UnicodeDecodeError:  # no byte of it is shown: it may be the password's
         raise DataError(f"{where}: the option file {path} is not UTF-8 text.") from None
-    except OSError as error:
+    except FileNotFoundError as error:
         raise DataError(
             f"{where}: the option file {path} cannot be read: {error.strerror}."
         ) from None
@@ -293,6 +298,7 @@ def _address(stated: Mapping[str, str], where: str) -> Address:
         return int(text)
 
     def path(name: str) -> str:
+        check_path(stated.get(name, ""), option=f"{where}: {name}")
         return os.path.expanduser(stated.get(name, ""))
 
     return Address(

@@ -430,7 +430,7 @@ class PerSampleGradients:
     def _noise(self, x: Inputs, y: Inputs, *direction: Any) -> np.ndarray:
         """Return how large the numbers are that cancel in each row's value."""
         weights = self._weights(None, count_rows(y))
-        noise, _ = self._function("noise", self._flow.noise, x, y, weights)(x, y, weights)
+        noise, _ = self._function("scales", self._flow.scales, x, y, weights)(x, y, weights)
         along = [float(tf.norm(v)) for vectors in direction for v in vectors]
         return noise * float(np.linalg.norm(along)) if direction else noise
 
@@ -551,7 +551,7 @@ def _rescaled(
         weights: one a row.
         again: the norms of some rows under other weights.
     """
-    small, large = (norms < _SMALLEST) & (weights != 0), np.isinf(norms)
+    small, large = (norms < _SMALLEST) & (weights != 0), ~np.isfinite(norms)
     for rows, factor in ((np.flatnonzero(small), 2.0**60), (np.flatnonzero(large), 2.0**-60)):
         if len(rows):
             found = again(rows, factor * weights[rows]) / factor

@@ -21,7 +21,7 @@ from typing import Any
 from helpers.backend import keras, tf
 from helpers.gradients.forms import Form, Tensor
 from helpers.gradients.link import Link
-from helpers.gradients.pullback import Part, dots_along, squared_norms_of
+from helpers.gradients.pullback import Part, dots_along, scales_of, squared_norms_of
 from helpers.gradients.rules import factor
 from helpers.gradients.tracing import traced_losses
 from helpers.gradients.uses import Use, find_uses
@@ -53,13 +53,7 @@ class Flow:
     def norms(self, x: Any, y: Any, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``||w_i g_i||``, the root of the sum over variables, and ``l_i``; ``(n,)``."""
         losses, parts, handles = self._parts(x, y, weights)
-        squares = []
-        for number, variable in enumerate(self.model.trainable_variables):
-            own = [part for part in parts if number in part.source.numbers]
-            if own:
-                size = math.prod(variable.shape)
-                squares.append(squared_norms_of(number, handles[number], size, own))
-        return tf.sqrt(_sum(squares)), losses
+        return tf.sqrt(_sum(self._each(squared_norms_of, parts, handles))), losses
 
     def dots(
         self, x: Any, y: Any, weights: Tensor, direction: Sequence[Tensor]
@@ -68,13 +62,24 @@ class Flow:
         losses, parts, handles = self._parts(x, y, weights)
         return _sum([dots_along(part, handles, direction) for part in parts]), losses
 
-    def noise(self, x: Any, y: Any, weights: Tensor) -> tuple[Tensor, Tensor]:
+    def scales(self, x: Any, y: Any, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Return how large the numbers are that a gradient is the sum of, and ``l_i``; ``(n,)``.
 
         Where they cancel, rounding is a share of them, not of the norm.
         """
-        losses, parts, _ = self._parts(x, y, weights)
-        return _sum([part.form.sum_of_norms() for part in parts]), losses
+        losses, parts, handles = self._parts(x, y, weights)
+        return tf.sqrt(_sum([tf.square(s) for s in self._each(scales_of, parts, handles)])), losses
+
+    def _each(
+        self, function: Callable[..., Tensor], parts: Sequence[Part], handles: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """Return a function of the uses of each variable that has any."""
+        found = []
+        for number, variable in enumerate(self.model.trainable_variables):
+            own = [part for part in parts if number in part.source.numbers]
+            if own:
+                found.append(function(number, handles[number], math.prod(variable.shape), own))
+        return found
 
     def weighted_deltas(self, x: Any, y: Any, weights: Tensor) -> tuple[Tensor, dict]:
         """Return the losses and, for each use, its delta, its delta under the weights, and reach.

@@ -19,32 +19,39 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
 from helpers.backend import tf
 
 __all__ = [
+    "MOST_ENTRIES",
     "Block",
     "Form",
     "Outer",
     "Outers",
     "Rows",
     "Tensor",
+    "by_slices",
     "merge",
     "needs_writing_out",
+    "scales",
     "squared_norms",
-    "take",
     "write_out",
 ]
 
 Tensor: TypeAlias = Any
 
-_CANCELLED = 2.0**-6  # share of its terms below which a sum in single precision is too coarse
-_NOTHING = 1e-15  # share below which rounding is all that is left in double precision
 # Above this many ids a sample the table of equal pairs costs more than grouping the ids.
 _MOST_PAIRED_IDS = 64
+#: Gradients that have to be written out are so for some samples at a time: 16 MB of float32.
+MOST_ENTRIES = 2**22
+# So few uses that have to be written out are so one by one; the steps of a loop are more.
+_MOST_APART = 3
+# A sum of squares and products keeps its digits unless it is so many times less than their sizes:
+# its root has then lost about as many last digits as a sum of the gradients' entries would lose.
+_MOST_LOST = 16.0
 
 
 class _Factors:
@@ -82,10 +89,6 @@ class Outer(_Factors):
         matrix = tf.reshape(direction, [self.inputs.shape[1], self.deltas.shape[1]])
         return _row_sums(tf.matmul(self.inputs, matrix) * self.deltas)
 
-    def sum_of_norms(self) -> Tensor:
-        """Return the length of what was added up, here one product, shape ``(B,)``."""
-        return tf.sqrt(self.squared_norms())
-
     def over_positions(self) -> Outers:
         """Return the same with one position."""
         return Outers(self.inputs[:, None], self.deltas[:, None])
@@ -105,34 +108,32 @@ class Outers(_Factors):
     inputs: Tensor
     deltas: Tensor
 
+    @property
+    def by_pairs(self) -> bool:
+        """Return whether positions are so few that the Gram rule is cheaper than ``G_i``."""
+        positions, m, n = self.inputs.shape[1], self.inputs.shape[2], self.deltas.shape[2]
+        return positions is not None and positions * (m + n) < m * n
+
     def squared_norms(self) -> Tensor:
         """Return ``||G_i||^2 = sum over s, t of <a_s, a_t> <d_s, d_t>``, shape ``(B,)``.
 
         That is the Gram rule. Where positions are many, writing ``G_i`` out is cheaper.
         """
-        pairs = self.pairs()
-        if pairs is None:
-            return _row_squares(self.written_out())
-        # Rounding can leave a tiny negative number where positions cancel.
-        return tf.maximum(tf.reduce_sum(pairs, axis=[1, 2]), 0.0)
+        return self.squares_and_sizes()[0]
 
-    def pairs(self) -> Tensor | None:
-        """Return ``<a_s, a_t> <d_s, d_t>``, shape ``(B, T, T)``; None: writing out is cheaper."""
-        positions, m, n = self.inputs.shape[1], self.inputs.shape[2], self.deltas.shape[2]
-        if positions is None or positions * (m + n) >= m * n:
-            return None
-        return _gram(self.inputs) * _gram(self.deltas)
+    def squares_and_sizes(self) -> tuple[Tensor, Tensor]:
+        """Return ``||G_i||^2``, and the sum of the sizes of all that was added up for it."""
+        if not self.by_pairs:
+            squares = _row_squares(self.written_out())
+            return squares, squares
+        pairs = _gram(self.inputs) * _gram(self.deltas)
+        return tf.reduce_sum(pairs, axis=[1, 2]), tf.reduce_sum(tf.abs(pairs), axis=[1, 2])
 
     def dots(self, direction: Tensor) -> Tensor:
         """Return ``<G_i, direction> = sum over t of (a_t @ direction) . d_t``, shape ``(B,)``."""
         m, n = self.inputs.shape[2], self.deltas.shape[2]
         moved = tf.matmul(tf.reshape(self.inputs, [-1, m]), tf.reshape(direction, [m, n]))
         return _row_sums(tf.reshape(moved, tf.shape(self.deltas)) * self.deltas)
-
-    def sum_of_norms(self) -> Tensor:
-        """Return ``sum over t of ||a_t|| ||d_t||``, shape ``(B,)``: the norm if nothing cancels."""
-        lengths = (tf.math.reduce_euclidean_norm(v, axis=2) for v in (self.inputs, self.deltas))
-        return tf.reduce_sum(tf.multiply(*lengths), axis=1)
 
     def over_positions(self) -> Outers:
         """Return this."""
@@ -170,14 +171,11 @@ class Rows(_Factors):
         squares = tf.square(tf.math.reduce_euclidean_norm(sums, axis=2))
         return tf.reduce_sum(squares / copies, axis=1)
 
-    def sum_of_norms(self) -> Tensor:
-        """Return ``sum over s of ||d_s||``, shape ``(B,)``: the norm if nothing cancels."""
-        return tf.reduce_sum(tf.math.reduce_euclidean_norm(self.deltas, axis=2), axis=1)
-
     def _grouped_squared_norms(self) -> Tensor:
         """Return the same for long lists of ids, in memory that grows with ``S`` only."""
         batch, width = tf.shape(self.ids)[0], self.deltas.shape[2]
         ids = tf.cast(self.ids, tf.int64)
+        ids -= tf.reduce_min(ids)  # a negative one would count as another sample's
         past_last = tf.reduce_max(ids) + 1
         sample = tf.range(tf.cast(batch, tf.int64))[:, None]
         keys, group = tf.unique(tf.reshape(sample * past_last + ids, [-1]))
@@ -206,10 +204,6 @@ class Block(_Factors):
         """Return ``||G_i||^2``, shape ``(B,)``."""
         return _row_squares(self.values)
 
-    def sum_of_norms(self) -> Tensor:
-        """Return the norm, shape ``(B,)``: what was added up is not known any more."""
-        return tf.math.reduce_euclidean_norm(self.values, axis=1)
-
     def dots(self, direction: Tensor) -> Tensor:
         """Return ``<G_i, direction>``, shape ``(B,)``."""
         return tf.linalg.matvec(self.values, tf.reshape(direction, [-1]))
@@ -221,56 +215,79 @@ Form: TypeAlias = Outer | Outers | Rows | Block
 def squared_norms(forms: Sequence[Form], size: int) -> Tensor:
     """Return ``||f + g + ...||^2``, shape ``(B,)``, for the uses of one variable.
 
+    Squares and products of uses that nearly cancel, such as those of a tower that scores two
+    items which are almost the same, are large numbers with a small sum, of which rounding leaves
+    little. Samples of which it leaves too little are computed again, with more digits.
+
     Args:
         forms: what each use adds to the gradient.
         size: number of entries of the variable.
     """
     parts = merge(forms, size)
-    total, most = _added_up(parts)
-    if most is None:
-        return total
-    if total.dtype == tf.float64:
-        return tf.maximum(total, 0.0)  # rounding can leave a tiny negative number
-    # Squares that cancel lose twice as many digits as the gradients themselves. So the rows where
-    # little is left are added up again, from the same factors, in double precision.
-    lost = total < _CANCELLED * most
-
-    def again() -> Tensor:
-        rows = tf.where(lost)[:, 0]
-        exact, noise = _added_up([_doubled(part, rows) for part in parts])
-        exact = tf.where(exact < _NOTHING * noise, tf.zeros_like(exact), exact)
-        return tf.tensor_scatter_nd_update(total, rows[:, None], tf.cast(exact, total.dtype))
-
-    return tf.cond(tf.reduce_any(lost), again, lambda: total)
+    if len(parts) == 1 and not (isinstance(parts[0], Outers) and parts[0].by_pairs):
+        return parts[0].squared_norms()  # nothing but squares is added up
+    total, sizes = _expanded(parts)
+    # A number that is none is no comparison: it may be one where more fits in.
+    lost = tf.logical_not(total * _MOST_LOST >= sizes)
+    return tf.cond(tf.reduce_any(lost), lambda: _mended(total, lost, parts, size), lambda: total)
 
 
-def _added_up(parts: Sequence[Form]) -> tuple[Tensor, Tensor | None]:
-    """Return ``||f + g + ...||^2``, and what its terms add up to without their signs.
+def _expanded(parts: Sequence[Form]) -> tuple[Tensor, Tensor]:
+    """Return ``||f||^2 + ||g||^2 + 2 <f, g> + ...``, and the sum of the sizes of all terms."""
+    found = [
+        p.squares_and_sizes() if isinstance(p, Outers) else (p.squared_norms(),) * 2 for p in parts
+    ]
+    total, sizes = (tf.add_n(terms) for terms in zip(*found, strict=True))
+    for one, other in itertools.combinations(parts, 2):
+        cross = 2.0 * _inner(one, other)
+        total, sizes = total + cross, sizes + tf.abs(cross)
+    return total, sizes
 
-    None: no term is negative.
+
+def _mended(total: Tensor, lost: Tensor, parts: Sequence[Form], size: int) -> Tensor:
+    """Return the squared norms, those of some samples computed again without loss."""
+    some = tf.where(lost)[:, 0]
+    again = [_map(part, lambda t: tf.gather(t, some)) for part in parts]
+    if total.dtype == tf.float32:  # the products of two such numbers fit into double precision
+        exact, _ = _expanded([_map(part, _doubled) for part in again])
+        found = tf.cast(tf.maximum(exact, 0.0), total.dtype)
+    else:  # sums of entries before they are squared lose no more than the naive loop's
+
+        def squares(forms: Sequence[Form]) -> Tensor:
+            return _row_squares(tf.add_n([write_out(form, size) for form in forms]))
+
+        found = by_slices(squares, again, tf.size(some, tf.int32), max(1, MOST_ENTRIES // size))
+    return tf.tensor_scatter_nd_update(total, some[:, None], found)
+
+
+def _map(form: Form, function: Callable[[Tensor], Tensor]) -> Form:
+    """Return the form with a function applied to its tensors."""
+    return type(form)(*(function(getattr(form, f.name)) for f in fields(form)))
+
+
+def _doubled(tensor: Tensor) -> Tensor:
+    return tf.cast(tensor, tf.float64) if tensor.dtype.is_floating else tensor
+
+
+def scales(forms: Sequence[Form]) -> Tensor:
+    """Return ``sum over uses and positions of ||G_i,t||``, shape ``(B,)``.
+
+    It is never less than the norm of the sum. Rounding of the factors alone moves that norm by
+    some last digits of this number, however small it is itself.
+
+    Args:
+        forms: what each use adds to the gradient of one variable.
     """
-    plain, signed = [], []
-    for part in parts:
-        pairs = part.pairs() if isinstance(part, Outers) else None
-        if pairs is None:
-            plain.append(part.squared_norms())
-        else:
-            signed.append(_flat(pairs))
-    signed += [2.0 * _flat(_inner(*two)) for two in itertools.combinations(parts, 2)]
-    if not signed:
-        return tf.add_n(plain), None
-    total = tf.add_n([*plain, *(tf.reduce_sum(terms, axis=1) for terms in signed)])
-    return total, tf.add_n([*plain, *(tf.reduce_sum(tf.abs(terms), axis=1) for terms in signed)])
+    return tf.add_n([_scale(form) for form in forms])
 
 
-def _doubled(form: Form, rows: Tensor) -> Form:
-    """Return the form of some samples, in double precision."""
-
-    def some(values: Tensor) -> Tensor:
-        chosen = tf.gather(values, rows)
-        return tf.cast(chosen, tf.float64) if chosen.dtype.is_floating else chosen
-
-    return type(form)(*(some(getattr(form, f.name)) for f in fields(form)))
+def _scale(form: Form) -> Tensor:
+    norm = tf.math.reduce_euclidean_norm
+    if isinstance(form, Block):
+        return norm(form.values, axis=1)
+    deltas = norm(form.deltas, axis=-1)
+    sizes = deltas if isinstance(form, Rows) else deltas * norm(form.inputs, axis=-1)
+    return sizes if isinstance(form, Outer) else tf.reduce_sum(sizes, axis=1)
 
 
 def merge(forms: Sequence[Form], size: int) -> list[Form]:
@@ -283,14 +300,22 @@ def merge(forms: Sequence[Form], size: int) -> list[Form]:
     if not _fit(rows, outers):  # they cut the variable's entries up in different ways
         blocks += [write_out(f, size) for f in (*rows, *outers)]
         rows, outers = [], []
+    if 1 < len(outers) <= _MOST_APART and not _joined(outers).by_pairs:
+        # Uses that are exactly opposite, of two rows that are the same, then leave exactly 0.
+        blocks, outers = [*blocks, *(write_out(f, size) for f in outers)], []
     merged: list[Form] = [Block(tf.add_n(blocks))] if blocks else []
     if rows:
         ids = tf.concat([tf.cast(f.ids, tf.int64) for f in rows], 1)
         merged.append(Rows(ids, tf.concat([f.deltas for f in rows], 1)))
     if outers:
-        inputs = tf.concat([f.inputs for f in outers], 1)
-        merged.append(Outers(inputs, tf.concat([f.deltas for f in outers], 1)))
+        merged.append(_joined(outers))
     return merged
+
+
+def _joined(outers: Sequence[Outers]) -> Outers:
+    """Return the same sum with the positions of all uses one after another."""
+    inputs, deltas = zip(*((f.inputs, f.deltas) for f in outers), strict=True)
+    return Outers(tf.concat(inputs, 1), tf.concat(deltas, 1))
 
 
 def _fit(rows: Sequence[Rows], outers: Sequence[Outers]) -> bool:
@@ -310,29 +335,49 @@ def write_out(form: Form, size: int) -> Tensor:
         return form.values
     if not isinstance(form, Rows):
         return tf.reshape(form.over_positions().written_out(), [-1, size])
-    batch, width = tf.shape(form.ids)[0], form.deltas.shape[2]
+    # In 64 bits: an id that is too large must fail, not come round to another row.
+    batch, width = tf.shape(form.ids, tf.int64)[0], form.deltas.shape[2]
     sample = tf.broadcast_to(tf.range(batch)[:, None], tf.shape(form.ids))
-    places = tf.stack([sample, tf.cast(form.ids, tf.int32)], axis=2)
+    places = tf.stack([sample, tf.cast(form.ids, tf.int64)], axis=2)
     table = tf.scatter_nd(places, form.deltas, [batch, size // width, width])  # adds repeated ids
     return tf.reshape(table, [batch, size])
 
 
 def _inner(one: Form, other: Form) -> Tensor:
-    """Return terms of ``<f_i, g_i>``, shape ``(B, ...)``, for two kinds of form after a merge."""
+    """Return ``<f_i, g_i>``, shape ``(B,)``, for two different kinds of form after a merge."""
     if isinstance(one, Block):
         values = tf.reshape(one.values, [tf.shape(one.values)[0], -1, other.deltas.shape[2]])
         if isinstance(other, Rows):
-            return tf.gather(values, other.ids, batch_dims=1) * other.deltas
-        return tf.matmul(other.inputs, values) * other.deltas
+            return _row_sums(tf.gather(values, other.ids, batch_dims=1) * other.deltas)
+        return _row_sums(tf.matmul(other.inputs, values) * other.deltas)
     # A table that is also a matrix: look-up s reads row id_s, of which position t has a_t[id_s].
     shares = tf.gather(tf.transpose(other.inputs, [0, 2, 1]), one.ids, batch_dims=1)  # (B, S, T)
     pairs = tf.matmul(one.deltas, other.deltas, transpose_b=True)
-    return shares * pairs
+    return tf.reduce_sum(shares * pairs, axis=[1, 2])
 
 
-def take(form: Form, start: Tensor, stop: Tensor) -> Form:
-    """Return the form of some samples."""
-    return type(form)(*(getattr(form, f.name)[start:stop] for f in fields(form)))
+def by_slices(
+    function: Callable[[list[Form]], Tensor], forms: Sequence[Form], batch: Tensor, rows: int
+) -> Tensor:
+    """Return a function of all samples, computed for some of them at a time.
+
+    Args:
+        function: from forms of some samples to one number a sample.
+        forms: of all samples.
+        batch: number of samples, a scalar tensor of int32.
+        rows: how many at a time.
+    """
+
+    def step(start: Tensor, done: tf.TensorArray) -> tuple[Tensor, tf.TensorArray]:
+        stop = tf.minimum(start + rows, batch)
+        some = [_map(form, lambda t: t[start:stop]) for form in forms]
+        return stop, done.write(done.size(), function(some))
+
+    done = tf.TensorArray(
+        forms[0].dtype, size=0, dynamic_size=True, infer_shape=False, element_shape=[None]
+    )
+    _, done = tf.while_loop(lambda start, _: start < batch, step, (0, done))
+    return done.concat()
 
 
 def _flat(values: Tensor) -> Tensor:

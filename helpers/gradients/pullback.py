@@ -5,35 +5,37 @@ Most operations read a variable as it is. Others read a function of it: batch no
 transposed first. With ``P = f(theta)`` and ``G_i = dl_i/dP`` the chain rule gives
 ``g_i = J^T G_i``, where ``J = dP/dtheta`` is the same for all samples.
 
-For a norm, ``J^T`` is applied to each ``G_i``. For a dot product that would be a waste:
+For a norm, ``J^T`` is applied to each ``G_i``, or to the rows that were read where rows do not
+meet in ``f`` (``row_functions``). For a dot product that would be a waste:
 ``<J^T G_i, v> = <G_i, J v>``, so the direction is moved forward instead, once for all samples.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from helpers.backend import tf
 from helpers.gradients.forms import (
+    MOST_ENTRIES,
     Block,
     Form,
     Outer,
     Outers,
     Rows,
     Tensor,
+    by_slices,
     needs_writing_out,
+    scales,
     squared_norms,
-    take,
     write_out,
 )
+from helpers.gradients.row_functions import forms_through_rows
 from helpers.gradients.uses import MADE, SAME, TURNED, Source, Use
 
-__all__ = ["Part", "dots_along", "squared_norms_of"]
+__all__ = ["Part", "dots_along", "scales_of", "squared_norms_of"]
 
-# Gradients that have to be written out are so for some samples at a time: 64 MB of float32.
-_MOST_ENTRIES = 2**24
 _SMALL = 2**12  # entries of a variable for which a batch of any likely size is no matter
 
 
@@ -65,21 +67,57 @@ def squared_norms_of(number: int, handle: Tensor, size: int, parts: Sequence[Par
         parts: its uses.
     """
     parts = [part for part in parts if number in part.source.numbers]
+    kind, batch = parts[0].form.dtype, parts[0].use.batch
+    parts = [own for part in parts for own in _through_rows(part, number, handle)]
 
     def squares(forms: Sequence[Form]) -> Tensor:
         now = [Part(part.use, form) for part, form in zip(parts, forms, strict=True)]
         own = [_in_own_order(p, size) for p in now if p.source.kind != MADE]
         found = [*own, *_through_functions(now, handle, size)]
         if not found:  # the function stops the gradient of this variable
-            return tf.zeros([forms[0].count], forms[0].dtype)
+            return tf.zeros([forms[0].count], kind)
         return squared_norms(found, size)
 
     forms = [part.form for part in parts]
+    if not parts:  # the same, seen at once
+        return tf.zeros([batch], kind)
     read = {p.source.tensor.name: p.source.tensor for p in parts if p.source.kind == MADE}
     written = [size, *(math.prod(t.shape) for t in read.values())]
     if max(written) <= _SMALL or not (read or needs_writing_out(forms)):
         return squares(forms)
-    return _by_slices(squares, forms, parts[0].use.batch, max(1, _MOST_ENTRIES // sum(written)))
+    return by_slices(squares, forms, batch, max(1, MOST_ENTRIES // sum(written)))
+
+
+def scales_of(number: int, handle: Tensor, size: int, parts: Sequence[Part]) -> Tensor:
+    """Return how large the terms are that add up to ``g_i`` by one variable, shape ``(B,)``.
+
+    Rounding of activations and deltas alone moves ``||g_i||`` by some last digits of this sum of
+    norms. So two computations of one norm may differ by that much, however small the norm is.
+
+    Args:
+        number: as :func:`squared_norms_of`, like all that follows.
+        handle: the variable in the traced graph.
+        size: number of its entries.
+        parts: its uses.
+    """
+    found = []
+    for part in (own for p in parts for own in _through_rows(p, number, handle)):
+        if part.source.kind == MADE:
+            found.append(tf.sqrt(squared_norms_of(number, handle, size, [part])))
+        else:
+            found.append(scales([part.form]))
+    return tf.add_n(found) if found else tf.zeros([parts[0].use.batch], parts[0].form.dtype)
+
+
+def _through_rows(part: Part, number: int, handle: Tensor) -> list[Part]:
+    """Return parts by the variable itself, where rows were read of a function of each row."""
+    if part.source.kind != MADE or not isinstance(part.form, Rows):
+        return [part]
+    forms = forms_through_rows(part.form, part.source.tensor, handle)
+    if forms is None:
+        return [part]
+    use = replace(part.use, source=Source(handle, frozenset([number]), SAME))
+    return [Part(use, form) for form in forms]
 
 
 def _in_own_order(part: Part, size: int) -> Form:
@@ -116,22 +154,6 @@ def _through_functions(parts: Sequence[Part], handle: Tensor, size: int) -> list
 
     pulled = tf.vectorized_map(back, gradients)  # over the samples
     return [Block(tf.reshape(tf.cast(pulled, parts[0].form.dtype), [-1, size]))]
-
-
-def _by_slices(
-    function: Callable[[list[Form]], Tensor], forms: Sequence[Form], batch: Tensor, rows: int
-) -> Tensor:
-    """Return a function of all samples, computed for some of them at a time."""
-
-    def step(start: Tensor, done: tf.TensorArray) -> tuple[Tensor, tf.TensorArray]:
-        stop = tf.minimum(start + rows, batch)
-        return stop, done.write(done.size(), function([take(f, start, stop) for f in forms]))
-
-    done = tf.TensorArray(
-        forms[0].dtype, size=0, dynamic_size=True, infer_shape=False, element_shape=[None]
-    )
-    _, done = tf.while_loop(lambda start, _: start < batch, step, (0, done))
-    return done.concat()
 
 
 def dots_along(part: Part, handles: Sequence[Tensor], direction: Sequence[Tensor]) -> Tensor:

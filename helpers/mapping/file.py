@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from helpers.mapping.nodes import Entry, parse, read_text
+from helpers.files import read_text
+from helpers.mapping.nodes import Entry, parse
 from helpers.mapping.stated import Mapping, Part
 from helpers.mapping.tables import PART_KEYS, read_parts
 from helpers.mapping.tasks import LABEL_KEYS, NEGATIVE_KEYS, SPLIT_KEYS, TASK_KEYS, read_task
@@ -53,7 +54,7 @@ def read_mapping(file: Path | None) -> Mapping:
     """
     if file is None or not file.exists():
         return _mapping({}, name="schema.yaml" if file is None else file.name, text="")
-    text = read_text(file)
+    text = read_text(file, name=file.name)
     top = parse(text, file.name)
     lines = {} if top is None else top.section(KEYS["file"], elsewhere=_elsewhere())
     return _mapping(lines, name=file.name, text=text)

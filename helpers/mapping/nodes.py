@@ -9,15 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import yaml
 
 from helpers.schema import DataError, near_match
 
-__all__ = ["Entry", "parse", "read_text", "shown"]
+__all__ = ["Entry", "parse", "shown"]
 
-_LARGEST = 1_000_000  # bytes
 _DEEPEST = 12  # levels of sections in sections
 
 
@@ -181,34 +179,6 @@ class Entry:
                 raise Entry(self.file, self.path, entry.line, None).fault(
                     f'has an unknown key "{shown(key)}"; it may have {", ".join(known)}', hint
                 )
-
-
-def read_text(file: Path) -> str:
-    """Return what a file says, read as UTF-8.
-
-    Raises:
-        DataError: it is no file, too large, or not UTF-8.
-    """
-    try:
-        if not file.is_file():
-            raise DataError(f"{file.name} is not a file; name the file that says what is what.")
-        with file.open("rb") as stream:
-            content = stream.read(_LARGEST + 1)
-    except OSError as error:
-        raise DataError(f"{file.name}: the file cannot be read: {error.strerror}.") from None
-    if len(content) > _LARGEST:
-        raise DataError(
-            f"{file.name}: the file is larger than 1 MB; it should only say which column is what. "
-            "Was a data file given its name?"
-        )
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{file.name}, line {line}: this is not UTF-8 (byte 0x{content[error.start]:02x}); "
-            "save the file as UTF-8 and start again."
-        ) from None
 
 
 def parse(text: str, name: str) -> Entry | None:

@@ -5,8 +5,13 @@ recorded them, ``results.json`` with all of them, and ``run.json``: what was ask
 and which notebooks are finished, so that a run that was cut off can go on. A run on a
 MySQL server copies its tables into ``tables/`` first, and reads only the copy.
 
-``state`` is the folder and what is known of the run, ``data`` its tables, ``walk``
-executes the notebooks, ``results`` merges what they recorded.
+``state`` is the folder and what is known of the run, ``reopened`` reads both back without
+believing them, ``data`` is about the tables, ``walk`` executes the notebooks, ``results``
+merges what they recorded.
+
+A run's folder may come from somebody else. What lies in it is data: no notebook of it is
+executed, only the workbook's own by name; links in it are refused, so that nothing outside
+of it is written. Who changes the folder while a run goes on in it is not guarded against.
 """
 
 from helpers.runs.results import collect_results, summary

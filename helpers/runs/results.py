@@ -9,9 +9,14 @@ from typing import Any
 
 from helpers import settings
 from helpers.cache import write_atomically
+from helpers.files import read_json
+from helpers.recorded import is_record
 from helpers.runs.state import Run, shown
+from helpers.schema import DataError
 
 __all__ = ["collect_results", "read_record", "record_of", "summary"]
+
+_LARGEST = 64_000_000  # bytes of a file with results
 
 
 def collect_results(run: Run) -> dict[str, Any]:
@@ -47,7 +52,7 @@ def collect_results(run: Run) -> dict[str, Any]:
 
 def summary(run: Run) -> str:
     """Return a few lines about a finished run: times, verdict, where the report is."""
-    results = json.loads((run.folder / "results.json").read_text(encoding="utf-8"))
+    results = read_json(run.folder / "results.json", largest=_LARGEST, links=False)
     lines = [f"  {name}: {s:.0f} s" for name, s in results["run"]["seconds_by_notebook"].items()]
     verdict = _first(results["notebooks"], "values", "verdict") or []
     lines = ["", f"Finished in {results['run']['seconds']:.0f} s.", *lines]
@@ -67,9 +72,10 @@ def record_of(run: Run, name: str) -> Path:
 def read_record(run: Run, name: str) -> dict[str, Any] | None:
     """Return what a notebook recorded; None where that is missing or damaged."""
     try:
-        return json.loads(record_of(run, name).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        record = read_json(record_of(run, name), largest=_LARGEST, links=False)
+    except (OSError, DataError):
         return None
+    return record if is_record(record) else None
 
 
 def _first(recorded: Mapping[str, Any], part: str, name: str) -> Any:

@@ -18,7 +18,7 @@ from typing import Any
 
 from helpers import settings
 from helpers.cache import write_atomically
-from helpers.schema import REPO, DataError, near_match
+from helpers.schema import REPO, DataError
 
 __all__ = [
     "FULL",
@@ -29,7 +29,6 @@ __all__ = [
     "alone",
     "kept",
     "make_folder",
-    "read_state",
     "shown",
     "told",
 ]
@@ -154,39 +153,6 @@ def _moved(folder: Path, name: str) -> Path:
     raise AssertionError("not reached")
 
 
-def read_state(folder: Path) -> Run:
-    """Return the run that a folder holds.
-
-    Raises:
-        DataError: it holds none, or one whose state is damaged.
-    """
-    try:
-        run = Run(folder=folder, **json.loads((folder / STATE).read_text(encoding="utf-8")))
-        if not _looks_whole(run):
-            raise ValueError
-        return run
-    except OSError:
-        others = [file.parent.name for file in folder.parent.glob(f"*/{STATE}")]
-        hint = near_match(folder.name, others)
-        raise DataError(f"{shown(folder)} is not the folder of a run.{hint}") from None
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise DataError(
-            f"{shown(folder / STATE)} is damaged, so this run cannot be resumed. Start a new one."
-        ) from None
-
-
-def _looks_whole(run: Run) -> bool:
-    texts = (run.source, run.path, run.schema, run.fingerprint, *run.notebooks)
-    done = [d["sha256"] + str(d["seconds"] + 0) for d in run.finished.values() if len(d) > 1]
-    return (
-        all(isinstance(text, str) for text in texts)
-        and isinstance(run.notebooks, list)
-        and isinstance(run.given, dict)
-        and len(done) == len(run.finished)
-        and (not run.copied or {"files", "schema"} <= set(run.copied))
-    )
-
-
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Keep a second process out of the run; a killed one lets go by itself.
@@ -200,7 +166,9 @@ def alone(folder: Path) -> Iterator[None]:
     except ImportError:  # not on this system: two at once are the person's own risk
         yield
         return
-    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    # Not through a link, which would make or touch a file elsewhere, nor waiting for a pipe.
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    handle = os.open(folder / ".lock", flags, 0o644)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

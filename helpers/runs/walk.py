@@ -14,6 +14,7 @@ from helpers import settings
 from helpers.executor import NotebookFailed, execute_notebook
 from helpers.report import write_report
 from helpers.runs.data import copy_tables, data_changed, try_data
+from helpers.runs.reopened import read_state
 from helpers.runs.results import collect_results, read_record, record_of
 from helpers.runs.state import (
     STATE,
@@ -22,7 +23,6 @@ from helpers.runs.state import (
     alone,
     kept,
     make_folder,
-    read_state,
     shown,
     told,
 )
