@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import io
 import json
 import math
 import tokenize
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from helpers.notebooks.ranges import TYPES, Allowed, Choices, Value, read_range
+from helpers.notebooks.ranges import ANYTHING, TYPES, Allowed, Choices, Value, read_range
 from helpers.schema import DataError, near_match
 
-__all__ = ["KINDS", "TYPES", "Parameter", "check_values", "parameters"]
+__all__ = ["KINDS", "TYPES", "Parameter", "check_values", "parameters", "range_faults"]
 
 #: What the types are called in an error.
 KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
@@ -152,6 +153,33 @@ def check_values(
                 f" Write -r {parameter.name} TEXT for papermill, whose -p makes numbers of texts."
             )
         raise DataError(sentence)
+
+
+def range_faults(path: Path) -> Iterator[str]:
+    """Yield what is wrong with the ranges of a notebook, as ``lint`` says it.
+
+    Every parameter says which values it may have, and says the same as the notebooks beside it.
+    """
+    others = list(_readable(sorted(set(path.parent.glob("*.ipynb")) - {path})))
+    for _, declared in _readable([path]):
+        for parameter in declared.values():
+            if parameter.allowed is None:
+                yield (
+                    f'the parameter "{parameter.name}" does not say which values it may have: open '
+                    f"its comment with `in [1, 100]:`, `in {{a, b}}:` or "
+                    f"`{ANYTHING[parameter.type]}:`"
+                )
+            for name, beside in others:
+                other = beside.get(parameter.name, parameter)
+                if (other.type, other.allowed) != (parameter.type, parameter.allowed):
+                    yield f'the parameter "{parameter.name}" is declared otherwise in {name}'
+
+
+def _readable(paths: Iterable[Path]) -> Iterator[tuple[str, dict[str, Parameter]]]:
+    """Yield what notebooks declare; what is wrong with another one its own lint says."""
+    for path in paths:
+        with contextlib.suppress(DataError):
+            yield path.name, parameters(path)
 
 
 def _is_finite(value: float) -> bool:
