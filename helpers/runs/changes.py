@@ -9,7 +9,6 @@ from typing import Any
 
 from helpers import settings
 from helpers.notebooks import Parameter, parameters
-from helpers.runs import state
 from helpers.runs.state import Run, shown
 from helpers.schema import REPO, DataError
 
@@ -51,7 +50,7 @@ def changeable(run: Run, notebook: str) -> list[str]:
 def offer(run: Run, notebook: str) -> str:
     """Return, as a sentence, which values a resume may change after a notebook failed."""
     names = changeable(run, notebook)
-    return f" It takes other values of {', '.join(names)} by -p." if names else ""
+    return f" With it, -p NAME VALUE may change {', '.join(names)}." if names else ""
 
 
 def new_command(run: Run, given: Mapping[str, Any]) -> str:
@@ -59,8 +58,7 @@ def new_command(run: Run, given: Mapping[str, Any]) -> str:
     words = ["python", "-m", "helpers", "run", "--source", run.source]
     for option, value in (("--path", run.path), ("--schema", run.schema)):
         words += [option, shown(REPO / value)] if value else []
-    if run.folder.parent != state.RUNS.resolve():
-        words += ["--out", shown(run.folder.parent)]
+    words += ["--out", shown(run.folder.parent)]
     for name, value in (run.given | dict(given)).items():
         words += ["-p", name, str(value)]
     if [Path(name).name[:2] for name in run.notebooks] != list(settings.WALK):
