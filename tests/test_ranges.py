@@ -152,6 +152,11 @@ def test_a_whole_number_will_do_where_a_number_is_declared():
     check_values({"x": Parameter("x", float, 0.5, "", Interval(0.0, 1.0))}, {"x": 1}, "n")
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 10**400, True])
+def test_what_is_no_finite_number_is_none_even_where_any_number_will_do(value: float):
+    assert not Parameter("x", float, 0.5, "", Anything()).accepts(value)
+
+
 def test_a_choice_that_is_nearly_right_is_named():
     parameter = Parameter("source", str, "csv", "", Choices(SOURCES))
     sentence = 'must be a text out of journey, sample, csv, mysql; got .jurney.*mean "journey"?'
