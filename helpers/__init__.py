@@ -2,7 +2,7 @@
 
 Data flows from left to right, and a room imports only from rooms to its left::
 
-    schema -> files -> cache, shelf -> mapping
+    schema -> code, files -> cache, shelf, digests -> mapping
            -> synthetic, journey, foreign -> cleaning -> reading, database
            -> mysql_server -> assembly, copies -> staging -> drawing -> sources
            -> history, features, encoding -> labels, negatives -> samples
@@ -21,6 +21,7 @@ in, piece by piece: ``reading`` (files), ``database`` (MySQL), ``cleaning``, ``s
 look at: ``drawing``; all of it: ``sources``. Samples and their features, all from before a
 cutoff: ``samples`` (``labels``, ``negatives``, ``history``, ``features``, ``encoding``). The
 commands about own data: ``drafting`` (init), ``audit`` (check), ``serving`` (mysql). What a
+What makes a kept result old: ``code``, ``digests``, ``precision``. What a
 loss is: ``losses``; losses that suspect themselves: ``denoising``. The ladder and how it is
 fitted: ``models``. Exact per-sample gradients: ``gradients``. Scores: ``importance``; whether
 they foretell what retraining gives: ``attribution``; wrong labels planted to judge them:

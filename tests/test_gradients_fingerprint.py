@@ -225,7 +225,7 @@ def test_constants_in_a_functional_model_count():
     [
         ((n for n in "ab"), "a generator cannot be looked into"),
         (tf.data.Dataset.range(3), "a RangeDataset cannot be looked into"),
-        (lambda y, p: eval("y"), "it calls eval"),
+        (lambda y, p: eval("y"), "it calls eval"),  # noqa: S307 - to be refused
         (lambda y, p: tf.py_function(len, [y], tf.float32), "it calls py_function"),
         (lambda y, p: input(), "it calls input"),
         (sys.__stdout__, "a TextIOWrapper shows no state"),

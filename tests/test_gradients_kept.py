@@ -176,6 +176,14 @@ def test_another_model_is_refused(tmp_path, change):
         go_on(scaled(1.0), tmp_path / "norms.parquet", x, y, of=of)
 
 
+def test_pieces_of_another_version_of_the_engine_are_refused(tmp_path, monkeypatch):
+    x, y = rows()
+    stop(scaled(1.0), tmp_path / "norms.parquet", x, y)
+    monkeypatch.setattr(kept, "_engine", lambda: "of tomorrow")
+    with pytest.raises(ValueError, match="pieces of another version of the engine. Remove"):
+        go_on(scaled(1.0), tmp_path / "norms.parquet", x, y)
+
+
 @pytest.mark.parametrize("row", [0, 7, 8, 15])
 @pytest.mark.parametrize("part", ["x", "y", "weight"])
 @pytest.mark.parametrize("kind", ["arrays", "dataset", "parquet"])
@@ -294,6 +302,18 @@ def test_a_piece_with_other_norms_than_were_written_is_made_again(tmp_path):
     got, count = go_on(scaled(1.0), out, x, y)
     assert count == N
     np.testing.assert_allclose(got, PerSampleGradients(model(), scaled(1.0)).norms(x, y), rtol=1e-5)
+
+
+@pytest.mark.parametrize("facts", [None, b"{", b"[1]", b"{}"], ids=["none", "cut", "list", "empty"])
+def test_a_file_that_is_no_piece_is_refused(tmp_path, facts):
+    x, y = rows()
+    out = tmp_path / "norms.parquet"
+    stop(scaled(1.0), out, x, y)
+    first = min(tmp_path.glob("*.pieces/*.parquet"))
+    metadata = None if facts is None else {b"made_of": facts}
+    pq.write_table(pq.read_table(first).replace_schema_metadata(metadata), first)
+    with pytest.raises(ValueError, match="pieces of another version of the engine. Remove"):
+        go_on(scaled(1.0), out, x, y)
 
 
 SCRIPT = """

@@ -33,10 +33,6 @@ def three_shuffled(i):
     return Dataset.range(3).shuffle(3, seed=1)
 
 
-def drawn(i):
-    return tf.random.uniform([]) if i.shape is None else i
-
-
 _counter = itertools.count()
 
 
@@ -59,6 +55,9 @@ CHANGING = {
     ),
     "options": lambda: loose(ROWS.map(one, num_parallel_calls=2)),
     "drawn anew": lambda: Dataset.random(seed=1, rerandomize_each_iteration=True).take(9),
+    "drawn anew behind the first batch": lambda: ROWS.concatenate(
+        Dataset.random(seed=1, rerandomize_each_iteration=True).take(9)
+    ),
     "sampled anew": lambda: Dataset.sample_from_datasets(
         [ROWS, ROWS], seed=1, rerandomize_each_iteration=True
     ),

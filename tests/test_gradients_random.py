@@ -119,24 +119,42 @@ IMAGE: dict[str, Callable] = {
 }
 BLOCKS = {2: VECTOR, 3: SEQUENCE, 4: IMAGE}
 STARTS = ("vector", "sequence", "image", "words", "masked words", "vector and words")
+#: Each row twice, in two ways: two blocks of all rows, or the two of a row side by side.
+TWICE: dict[str, Callable] = {
+    "once": lambda x: x,
+    "blocks": lambda x: ops.concatenate([x, ops.flip(x, 1)], 0),
+    "neighbours": lambda x: ops.repeat(x, 2, axis=0),
+}
 
 
-def start(name):
+def halves(x):
+    return ops.split(x, 2)
+
+
+ONCE: dict[str, Callable] = {
+    "once": lambda x: x,
+    "blocks": lambda x: halves(2 * x)[0] - halves(x)[1],
+    "neighbours": lambda x: L.Lambda(lambda x: 2 * x[::2] - x[1::2] ** 2)(x),
+}
+
+
+def start(name, twice):
     """Return the inputs and the first tensor of an architecture."""
     ids = keras.Input((LENGTH,), dtype="int32", name="ids")
     dense = keras.Input((WIDTH,), name="features")
     if name == "vector":
-        return dense, dense
+        return dense, TWICE[twice](dense)
     if name in ("sequence", "image"):
         rows = keras.Input((LENGTH, 3) if name == "sequence" else (5, 4, 2))
-        return rows, rows
+        return rows, TWICE[twice](rows)
     table = L.Embedding(IDS, WIDTH, mask_zero=name == "masked words")
     if name == "vector and words":  # one table read in two places
-        own = L.Flatten()(table(ids[:, :1]))
+        both, read = TWICE[twice](dense), TWICE[twice](ids)
+        own = L.Flatten()(table(read[:, :1]))
         return {"ids": ids, "features": dense}, L.Add()(
-            [dense, L.GlobalMaxPooling1D()(table(ids)), own]
+            [both, L.GlobalMaxPooling1D()(table(read)), own]
         )
-    return ids, table(ids)
+    return ids, table(TWICE[twice](ids))
 
 
 def rows_for(name, n, seed):
@@ -154,7 +172,7 @@ def rows_for(name, n, seed):
 
 @st.composite
 def architectures(draw):
-    """Draw where an architecture starts, and the names of its blocks."""
+    """Draw where an architecture starts, the names of its blocks, and if rows come twice."""
     name = draw(st.sampled_from(STARTS))
     rank = {"vector": 2, "vector and words": 2, "image": 4}.get(name, 3)
     blocks = []
@@ -163,15 +181,15 @@ def architectures(draw):
         blocks.append((rank, block))
         flat = {"last", "mean", "flat", "lstm", "both ways"}
         rank = 2 if block in flat else 3 if block == "to sequence" else rank
-    return name, tuple(blocks)
+    return name, tuple(blocks), draw(st.sampled_from(sorted(TWICE)))
 
 
 def build(architecture):
-    name, blocks = architecture
-    inputs, x = start(name)
+    name, blocks, twice = architecture
+    inputs, x = start(name, twice)
     for rank, block in blocks:
         x = BLOCKS[rank][block](x)
-    return keras.Model(inputs, L.Dense(2)(x))
+    return keras.Model(inputs, ONCE[twice](L.Dense(2)(x)))
 
 
 def check(architecture, dtype, n, seed):
@@ -250,4 +268,4 @@ def test_many_architectures_have_the_norms_of_the_naive_loop(architecture, dtype
 @pytest.mark.parametrize(("rank", "block"), [(r, b) for r, some in BLOCKS.items() for b in some])
 def test_every_block_can_be_drawn(rank, block):
     name = {2: "vector", 3: "sequence", 4: "image"}[rank]
-    assert build((name, ((rank, block),))).trainable_variables
+    assert build((name, ((rank, block),), "once")).trainable_variables

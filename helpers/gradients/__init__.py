@@ -9,12 +9,18 @@ article. There are three ways to it, from slow and plain to fast and general:
 - ``PerSampleGradients``: a whole batch for about the price of one gradient step.
 
 How the third one works is told where it happens, in this order: ``flow`` (all of it in one
-screen), ``tracing`` (one flat graph), ``uses`` (who reads a variable), ``rules`` (one equation an
-operation), ``pullback`` (variables read through functions) and ``forms`` (the norm of a gradient
-that is never written out). Why one may trust it: ``row_loss`` and ``link`` (the loss is one of
-single rows, and takes what the model gives), ``certificate`` (the rows are independent, proved on
-a batch), ``looks`` (and looked at again later), ``fingerprint`` (nothing in Python has changed
-since). ``streams`` and ``kept`` bring in any number of rows and keep their norms in a file.
+screen), ``tracing`` (one flat graph; loops and functions in it: ``loops``, ``inside``), ``uses``
+(who reads a variable), ``places`` (where its rows stand), ``rules`` (one equation an operation),
+``pullback`` and ``row_functions`` (variables read through functions) and ``forms`` (the norm of a
+gradient that is never written out).
+
+Why one may trust it: ``row_loss`` and ``link`` (the loss is one of single rows, and takes what the
+model gives), ``certificate`` (the rows are independent, proved on a batch), ``looks`` (and looked
+at again later), ``watched`` and ``traces`` (nothing in Python has changed since).
+
+``streams`` (in a fixed order: ``order``) and ``kept`` bring in any number of rows and keep their
+norms in a file, which is gone on with under the same ``fingerprint`` only. It and ``watched`` look
+into objects by ``contents``, ``attributes``, ``code`` and ``libraries``.
 """
 
 from helpers.gradients.dense import dense_gradient_norms

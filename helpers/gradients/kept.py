@@ -110,7 +110,7 @@ class Pieces:
                 table = pq.read_table(file, use_threads=False)
             except (OSError, pa.ArrowException):  # damaged, as by a power cut
                 return
-            facts = json.loads((table.schema.metadata or {}).get(_FACTS, b"{}"))
+            facts = _facts_of(table)
             if {*self._made_by(), "rows", "norms"} - facts.keys():
                 raise ValueError(self._refusal("version of the engine"))
             if facts["norms"] != _digest(table["gradient_norm"].to_numpy()):
@@ -256,6 +256,16 @@ def _probed(start: int, end: int, size: int) -> np.ndarray:
         first = start + size * int(rng.integers(max(1, (end - start) // size)))
         return np.arange(first, min(first + size, end))
     return start + np.sort(rng.choice(end - start, min(_PROBED, end - start), replace=False))
+
+
+def _facts_of(table: pa.Table) -> dict[str, Any]:
+    """Return what a piece says of itself; nothing where it is none of this program."""
+    try:
+        facts = json.loads((table.schema.metadata or {})[_FACTS])
+    except (KeyError, ValueError):
+        return {}
+    whole = isinstance(facts, dict) and table.schema.names == _SCHEMA.names
+    return facts if whole else {}
 
 
 def _near(found: np.ndarray, was: np.ndarray, tolerance: float) -> np.ndarray:

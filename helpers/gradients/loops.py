@@ -98,10 +98,10 @@ def _loop(original: Callable[..., Any], *args: Any, **options: Any) -> Any:
     steps = 0
     while most is not None and steps < most:
         go = _known(values["cond"](*state))
-        if go is None or steps > _MOST_STEPS:
-            return original(*args, **options)
-        if not go:
+        if go is not None and not go:
             break
+        if go is None or steps == _MOST_STEPS:
+            return original(*args, **options)
         made = values["body"](*state)
         made = list(made) if isinstance(made, list | tuple) else [made]
         if len(made) == 1 < len(state) and isinstance(made[0], list | tuple):

@@ -15,6 +15,28 @@ from helpers.gradients.sizes import Size, sizes_of, values_of
 __all__ = ["letters_of"]
 
 
+#: These keep the number of entries along the axis of the samples, and their order, for sure. Rows
+#: of which each sample has another number are followed through these only.
+_BY_ROWS = frozenset({
+    "Abs", "Acos", "Acosh", "Add", "AddN", "AddV2", "ApproximateEqual", "Asin", "Asinh", "Atan",
+    "Atan2", "Atanh", "AvgPool", "AvgPool3D", "BiasAdd", "BitwiseAnd", "BitwiseOr",
+    "BitwiseXor", "Bucketize", "Cast", "Ceil", "CheckNumerics", "ClipByValue", "Conv2D",
+    "Conv2DBackpropInput", "Conv3D", "Conv3DBackpropInputV2", "Cos", "Cosh", "Cumprod",
+    "Cumsum", "DepthwiseConv2dNative", "Digamma", "Div", "DivNoNan", "Elu", "EnsureShape",
+    "Equal", "Erf", "Erfc", "Erfinv", "Exp", "Expm1", "Floor", "FloorDiv", "FloorMod",
+    "FusedBatchNormV3", "Greater", "GreaterEqual", "Identity", "Inv", "IsFinite", "IsInf",
+    "IsNan", "LeakyRelu", "Less", "LessEqual", "Lgamma", "Log", "Log1p", "LogSoftmax",
+    "LogicalAnd", "LogicalNot", "LogicalOr", "LookupTableFindV2", "MaxPool", "MaxPool3D",
+    "Maximum", "Minimum", "Mod", "Mul", "MulNoNan", "Ndtri", "Neg", "NotEqual", "OnesLike",
+    "Pow", "PreventGradient", "RealDiv", "Reciprocal", "Relu", "Relu6", "Rint", "Round",
+    "Rsqrt", "Select", "SelectV2", "Selu", "Sigmoid", "Sign", "Sin", "Sinh", "Snapshot",
+    "Softmax", "SoftmaxCrossEntropyWithLogits", "Softplus", "Softsign",
+    "SparseSoftmaxCrossEntropyWithLogits", "Sqrt", "Square", "SquaredDifference",
+    "StopGradient", "StringToHashBucketFast", "Sub", "Tan", "Tanh", "TruncateDiv", "Xdivy",
+    "Xlog1py", "Xlogy", "ZerosLike", "Zeta",
+})  # fmt: skip
+
+
 # --- operations that leave the samples where they are ------------------------------------
 
 
@@ -35,7 +57,8 @@ def _of_output(op: Any, known: Known, output: Tensor) -> Places | None:
             moved = axis != places.axis and not 0 <= axis < output.shape.rank
             if moved or output.shape[axis] is not None:
                 axis = places.axis if _is_open(output, places.axis) else -1
-            if axis >= 0 and _is_open(output, axis):
+            kept = places.owners is None or op.type in _BY_ROWS
+            if kept and axis >= 0 and _is_open(output, axis):
                 found.append(replace(places, axis=axis))
     return agreed(found)
 

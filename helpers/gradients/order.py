@@ -69,7 +69,8 @@ def _why(dataset: Any, loose: bool) -> str:
     if told == "false" or (loose and told == "default"):
         return "rows of parallel calls come as they are ready"
     graphs = [function.function.graph.as_graph_def() for function in dataset._functions()]
-    if "ParallelInterleave" in name and _size(dataset) < _MOST_BYTES:
+    # These keep what they were told in their operation only.
+    if re.search("ParallelInterleave|Random", name) and _size(dataset) < _MOST_BYTES:
         graph = tf.compat.v1.GraphDef.FromString(dataset._as_serialized_graph().numpy())
         graphs.append(graph)
     return next((why for graph in graphs if (why := _why_in(graph, loose))), "")

@@ -327,38 +327,3 @@ def _stitch(op: Any, known: Known, batch: Tensor) -> Places | None:
         return None
     owners = [owners_of(p, tf.shape(t)[0], batch) for p, t in zip(found, parts, strict=True)]
     return Places(0, owners=tf.dynamic_stitch(list(ids), owners))
-
-
-# --- sums over entries, and sparse tensors -----------------------------------------------
-
-_SEGMENTS = ("SegmentSum", "SegmentMean", "SegmentMax", "SegmentMin", "SegmentProd")
-_SPARSE = ("SparseSegmentSum", "SparseSegmentMean", "SparseSegmentSqrtN")
-
-
-@follow(*_SEGMENTS, *(f"{name}V2" for name in _SEGMENTS), *(f"Unsorted{n}" for n in _SEGMENTS),
-        *_SPARSE, *(f"{name}WithNumSegments" for name in _SPARSE), "RaggedTensorToTensor",
-        "SparseTensorDenseMatMul")  # fmt: skip
-def _a_sum_a_sample(op: Any, known: Known, batch: Tensor) -> Places | None:
-    """One sum a sample: another number of sums would not fit, in another order be found out."""
-    return FIRST if op.outputs[0].shape.rank and op.outputs[0].shape[0] is None else None
-
-
-@follow("SparseFillEmptyRows")
-def _fill_rows(op: Any, known: Known, batch: Tensor) -> list[Places | None] | None:
-    if known.get(op.inputs[0].name) is None:
-        return None
-    owners = Places(0, owners=tf.cast(op.outputs[0][:, 0], tf.int32))
-    return [owners, owners, FIRST, known.get(op.inputs[1].name)]
-
-
-@follow("SparseReshape")
-def _sparse_reshape(op: Any, known: Known, batch: Tensor) -> list[Places | None]:
-    return [known.get(op.inputs[0].name), None]
-
-
-@follow("SparseReorder")
-def _sparse_reorder(op: Any, known: Known, batch: Tensor) -> list[Places | None] | None:
-    if known.get(op.inputs[0].name) is None:
-        return None
-    owners = Places(0, owners=tf.cast(op.outputs[0][:, 0], tf.int32))
-    return [owners, owners]

@@ -16,7 +16,7 @@ from helpers.gradients.forms import Tensor
 from helpers.gradients.looks import Looks
 from helpers.gradients.tracing import as_tensors, trace
 
-__all__ = ["Traced", "kinds_in"]
+__all__ = ["Traced", "kinds_in", "reason_of"]
 
 
 class Traced:
@@ -59,7 +59,7 @@ class Traced:
         try:
             numbers, losses = self._traced(*as_tensors([x, y, weights]), *self._more)
         except tf.errors.InvalidArgumentError as error:
-            raise ValueError(self._told(error.message)) from None
+            raise ValueError(self._told(error)) from None
         numbers = numbers.numpy().astype(np.float64)
         if len(numbers) != len(weights):
             rows = f"{len(weights)} rows gave {len(numbers)}"
@@ -76,20 +76,16 @@ class Traced:
         self._more = more
         return self
 
-    def _told(self, message: str) -> str:
+    def _told(self, error: tf.errors.OpError) -> str:
         """Return in one sentence what TensorFlow says, and of which part of the model."""
-        # It says where, then shows Python's stack, and ends with the reason.
-        said = message.split("[[{{node")[0].strip().splitlines()[-1].strip()
-        node = re.search(r"Detected at node (\S+)", message) or re.search(
-            r"{{node (\S+?)}}", message
-        )
-        use = re.search(r"\buse_\d+\b", node[1]) if node else None
+        said, node = reason_of(error)
+        use = re.search(r"\buse_\d+\b", node)
         if use and use[0] in self._places:
             return (
                 f"The gradients of single rows cannot be computed for {self._places[use[0]]}: "
                 f"{said:.300}. Does the layer mix the rows, or bring them into another order?"
             )
-        return f"The rows cannot be computed{f' at {node[1]}' if node else ''}: {said:.300}."
+        return f"The rows cannot be computed{f' at {node}' if node else ''}: {said:.300}."
 
     @functools.cached_property
     def tolerance(self) -> float:
@@ -101,6 +97,15 @@ class Traced:
         """Return whether something is computed in single precision, and nothing in half."""
         kinds = kinds_in(self.graph)
         return "float32" in kinds and not kinds & {"float16", "bfloat16"}
+
+
+def reason_of(error: tf.errors.OpError) -> tuple[str, str]:
+    """Return what TensorFlow says of an operation that failed, and the operation's name or ""."""
+    # It says where, then shows Python's stack, and ends with the reason.
+    said = error.message.split("[[{{node")[0].strip().splitlines()[-1].strip().rstrip(".")
+    node = re.search(r"Detected at node (\S+)", error.message)
+    node = node or re.search(r"{{node (\S+?)}}", error.message)
+    return said, node[1] if node else ""
 
 
 def kinds_in(graph: Any) -> frozenset[str]:

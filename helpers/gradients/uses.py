@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import helpers.gradients.moves  # they say how places move
-import helpers.gradients.picks  # noqa: F401 - along the batch
+import helpers.gradients.picks  # along the batch
+import helpers.gradients.segments  # noqa: F401 - by numbers of rows
 from helpers.backend import keras, tf
 from helpers.gradients.forms import Tensor
 from helpers.gradients.places import FIRST, Places, entries_of_samples, places_after
@@ -40,6 +41,9 @@ _PASSES_ON = frozenset({"ReadVariableOp", "Identity", "Cast", "Reshape", "Expand
 # No gradient flows through these, so what they read does not matter.
 _STOPS = frozenset({"Shape", "ShapeN", "Size", "Rank", "StopGradient", "VariableShape"})
 _STOPS |= {"ZerosLike", "OnesLike", "VarIsInitializedOp"}
+# Beginnings and ends of the names of operations that draw random numbers.
+_DRAWS = ("Random", "Stateful", "Multinomial", "TruncatedNormal", "ParameterizedTruncatedNormal")
+_SAMPLES = "CandidateSampler"
 
 
 class UnsupportedOperation(NotImplementedError):
@@ -183,7 +187,38 @@ def find_uses(losses: Tensor, variables: Sequence[keras.Variable], inputs: Any) 
         shape = variables[min(source.numbers)].shape if by_handle else source.tensor.shape
         known = None if not by_handle and shape.rank is None else tuple(shape)
         uses.append(Use(op, k, source, names, known, places, batch))
+    _refuse_draws(graph, needed, uses)
     return uses
+
+
+def _refuse_draws(graph: Any, needed: set[str], uses: Sequence[Use]) -> None:
+    """Refuse a loss that is another one at every call.
+
+    Raises:
+        UnsupportedOperation: random numbers reach the loss; names a use that they reach.
+    """
+    first, reached = None, set()
+    for op in graph.get_operations():
+        if op.name in needed and _draws(op):
+            first = first or op
+            reached.update(t.name for t in op.outputs)
+        elif any(t.name in reached for t in op.inputs):
+            reached.update(t.name for t in op.outputs)
+    if first is None or not uses:
+        return
+    met = [use for use in uses if any(t.name in reached for t in use.op.inputs)]
+    raise (met or uses)[0].unsupported(
+        f'random numbers are drawn at every call ({first.type}, "{first.name}"), so the loss of a '
+        "row is no function of it, and changes with the rows beside it; give fixed numbers, such "
+        "as sampled_values, and call layers with training=False"
+    )
+
+
+def _draws(op: Any) -> bool:
+    """Return whether an operation makes other numbers at every call."""
+    if op.type == "StatelessRandomGetKeyCounter":  # a function of its seed, which may move on
+        return tf.get_static_value(op.inputs[0]) is None
+    return op.type.startswith(_DRAWS) or op.type.endswith(_SAMPLES)
 
 
 def _made_by(op: Any, sources: dict[str, Source]) -> list[Source]:

@@ -27,7 +27,7 @@ from helpers.runs.state import (
     shown,
     told,
 )
-from helpers.schema import DataError
+from helpers.schema import REPO, DataError
 
 __all__ = ["execute", "open_run", "start_run"]
 
@@ -154,9 +154,12 @@ def execute(run: Run, *, show_ids: bool = False, report: bool = True) -> None:
 
 
 def _is_finished(run: Run, name: str) -> bool:
-    """Return whether the notebook ran to its end, and is still what ran then."""
+    """Return whether the notebook ran to its end, and it and the package are what ran then."""
     done = run.finished.get(name)
-    if done is None or done["sha256"] != _sha256(name):
+    if done is None:
+        return False
+    if done["sha256"] != _sha256(name):
+        print(f"{name}: runs again, for it or the package has changed since", flush=True)
         return False
     return not done.get("recorded") or read_record(run, name) is not None
 
@@ -207,4 +210,8 @@ def _execute_one(run: Run, name: str, title: str) -> float:
 
 
 def _sha256(name: str) -> str:
-    return hashlib.sha256((settings.NOTEBOOKS / f"{name}.ipynb").read_bytes()).hexdigest()
+    """Return a digest of the notebook and of the package: what ran under either is of one kind."""
+    digest = hashlib.sha256((settings.NOTEBOOKS / f"{name}.ipynb").read_bytes())
+    for file in sorted((REPO / "helpers").rglob("*.py")):
+        digest.update(file.relative_to(REPO).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
