@@ -5,6 +5,7 @@ VERSIONS = 3.13 3.12 3.11
 PYTHON ?=
 ARGS ?=
 NAME ?=
+ROOM ?=
 CANDIDATES = $(if $(PYTHON),"$(PYTHON)",$(VERSIONS:%=python%) python3 python)
 
 PY = .venv/bin/python
@@ -20,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 unexport MPLBACKEND # a backend chosen by a shell would keep figures out of the notebooks
 
 .DEFAULT_GOAL = help
-.PHONY: help run test test-all check lab site bench bench-peers study attribution refresh new-notebook slides hooks lock clean
+.PHONY: help run test test-all check lab site bench bench-peers study attribution mutants refresh new-notebook slides hooks lock clean
 
 help: ## print this list
 	@echo 'make TARGET [ARGS="..."] [PYTHON=python3.12]'
@@ -59,6 +60,9 @@ study: $(READY) ## scores, actions and subsets judged at full size; ARGS="--sour
 
 attribution: $(READY) ## do scores foretell retraining? Many random halves
 	@$(PY) bench/attribution.py $(ARGS)
+
+mutants: $(READY) ## plant small faults that the tests must notice; ROOM=evaluation ARGS="--again"
+	@$(PY) -m bench.mutants $(ROOM) $(ARGS)
 
 refresh: $(READY) ## execute and tidy the notebooks; ARGS="03_train_recommender"
 	@$(PY) -m helpers.notebooks refresh $(ARGS)

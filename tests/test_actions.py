@@ -251,6 +251,8 @@ def test_draws_follow_the_chances():
         (lambda: actions.resample([np.inf, 1.0]), "finite; row 0 is inf"),
         (lambda: actions.importance_sampling([1.0], mix=1.5), r"mix must lie in \[0, 1\]"),
         (lambda: actions.soft_down_weight([0.5, 1.5]), r"errors must lie in \[0, 1\]"),
+        (lambda: actions.importance_sampling([1.0], mix=-0.1), r"mix must lie in \[0, 1\]"),
+        (lambda: actions.soft_down_weight([-0.1, 0.5]), r"errors must lie in \[0, 1\]"),
         (lambda: actions.soft_down_weight([1.0, 1.0]), "would all be 0"),
         (lambda: actions.drop_highest([1.0, 2.0], 1.0), r"share must lie in \[0, 1\); got 1"),
         (lambda: actions.drop_highest([1.0, 2.0], -0.1), "share must lie in"),
@@ -258,16 +260,99 @@ def test_draws_follow_the_chances():
         (lambda: actions.drop_random(3, 0.99, seed=0), "leaves none"),
         (lambda: actions.drop_stratified([1.0, 2.0], [1], 0.1), r"got \(2,\) and \(1,\)"),
         (lambda: actions.per_sample_rate([1.0], 0.0), "positive and finite; got 0"),
+        (lambda: actions.per_sample_rate([1.0], -1.0), "positive and finite; got -1"),
+        (lambda: actions.per_sample_rate([1.0], np.inf), "positive and finite; got inf"),
         (lambda: actions.per_sample_rate([1.0], np.nan), "positive and finite; got nan"),
         (lambda: actions.trust_weight([0.5, 1.5]), r"must lie in \[0, 1\]"),
         (lambda: actions.relabel([1, 0], [0.5]), r"must agree; got \(2,\) and \(1,\)"),
         (lambda: actions.relabel([1], [1.5]), r"wrong must lie in \[0, 1\]"),
+        (lambda: actions.relabel([1], [-0.5]), r"wrong must lie in \[0, 1\]"),
         (lambda: actions.drop_marked([True, True]), "every row is marked"),
     ],
 )
 def test_scores_that_make_no_plan_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_what_lies_at_the_end_of_its_range_is_no_fault():
+    certain = [0.0, 1.0]
+    assert actions.soft_down_weight(certain).weight.tolist() == [2.0, 0.0]
+    assert actions.relabel([1, 1], certain).labels.tolist() == [1.0, 0.0]
+    assert actions.drop_highest([3.0, 1.0], 0.0).kept.all()
+    assert actions.drop_random(2, 0.0, seed=0).kept.all()
+    assert actions.up_weight([0.0, 2.0]).weight.tolist() == [0.0, 2.0]
+    assert actions.per_sample_rate([1.0], 1.0).tolist() == [1.0]
+    for mix in (0.0, 1.0):
+        assert actions.importance_sampling([1.0, 1.0], mix=mix).chance.tolist() == [0.5, 0.5]
+
+
+def test_of_many_equal_scores_exactly_the_last_are_dropped():
+    scores = np.tile([1.0, 2.0, 2.0], 100)
+    dropped = np.flatnonzero(~actions.drop_highest(scores, 0.1).kept)
+    np.testing.assert_array_equal(dropped, np.flatnonzero(scores == 2)[-30:])
+
+
+def test_scores_that_only_order_rows_may_be_negative():
+    scores = np.array([-3.0, -1.0, -2.0, -4.0])
+    assert actions.drop_highest(scores, 0.25).kept.tolist() == [True, False, True, True]
+    by_class = actions.drop_stratified(scores, [0, 0, 1, 1], 0.5).kept
+    assert by_class.tolist() == [True, False, False, True]
+    assert actions.keep(scores, 0.25, which="highest").kept.tolist() == [False, True, False, False]
+
+
+def test_marks_may_be_whole_numbers():
+    assert actions.drop_marked([1, 0, 0]).kept.tolist() == [False, True, True]
+
+
+def test_each_of_three_classes_loses_its_own_highest():
+    labels, scores = np.repeat([0, 1, 2], 10), np.arange(30.0)
+    dropped = np.flatnonzero(~actions.drop_stratified(scores, labels, 0.2).kept)
+    assert dropped.tolist() == [8, 9, 18, 19, 28, 29]
+
+
+def test_one_draw_in_ten_is_even_unless_another_share_is_asked_for():
+    chance = actions.importance_sampling([0.0, 1.0]).chance
+    np.testing.assert_allclose(chance, [0.1 / 2, 0.9 + 0.1 / 2], rtol=1e-12)
+
+
+def test_labels_are_turned_by_certain_steps_unless_chances_are_asked_for():
+    assert actions.relabel([1, 0], [0.9, 0.2]).labels.tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("made", "name"),
+    [
+        (lambda: actions.uniform(2), "uniform"),
+        (lambda: actions.up_weight([1.0, 2.0]), "up_weight"),
+        (lambda: actions.resample([1.0, 2.0]), "resample"),
+        (lambda: actions.importance_sampling([1.0, 2.0]), "importance_sampling"),
+        (lambda: actions.soft_down_weight([0.1, 0.2]), "soft_down_weight"),
+        (lambda: actions.relabel([1, 0], [0.1, 0.2]), "relabel"),
+        (lambda: actions.denoise(2, Denoising()), "denoise"),
+        (lambda: actions.drop_highest([1.0, 2.0], 0.5), "drop_highest"),
+        (lambda: actions.keep([1.0, 2.0], 0.5, which="middle"), "keep_middle"),
+    ],
+)
+def test_a_plan_knows_its_name_and_what_it_leaves_alone(made, name):
+    plan = made()
+    assert plan.name == name
+    assert len(plan.weight) == len(plan.kept) == 2
+    assert (plan.weight.dtype, plan.kept.dtype) == (np.float64, np.bool_)
+    assert (plan.chance is not None) == (name in ("resample", "importance_sampling"))
+    assert (plan.labels is not None) == (name == "relabel")
+    assert (plan.denoising is not None) == (name == "denoise")
+
+
+@pytest.mark.parametrize(("updates", "batch_size"), [(1, 3), (4, 3), (3, 1), (2, 7)])
+def test_passes_follow_each_other_until_the_order_is_full(updates, batch_size):
+    plan = actions.drop_highest([0.0, 9.0, 1.0, 2.0], 0.25)
+    rng = np.random.default_rng(0)
+    order = actions.draw_order(plan, updates=updates, batch_size=batch_size, rng=rng)
+    assert order.shape == (updates, batch_size)
+    times = np.bincount(order.ravel(), minlength=4)
+    assert times[1] == 0
+    assert times[[0, 2, 3]].max() - times[[0, 2, 3]].min() <= 1
 
 
 def test_a_plan_that_keeps_nothing_cannot_be_ordered():

@@ -138,6 +138,14 @@ def test_a_column_of_predictions_is_read_as_one_prediction_a_row(values):
     assert log_loss([1, 0], values) == pytest.approx(-(np.log(0.5) + np.log(0.8)) / 2, rel=1e-12)
 
 
+def test_a_column_of_labels_is_read_as_one_label_a_row():
+    want = log_loss([1, 0], [0.5, 0.2])
+    assert log_loss([[1], [0]], [0.5, 0.2]) == want
+    assert log_loss(np.array([[1], [0]]), [[0.5], [0.2]]) == want
+    with pytest.raises(ValueError, match="one value a row"):
+        log_loss([[1, 0], [0, 1]], [0.5, 0.2])
+
+
 @pytest.mark.parametrize("metric", [log_loss, log_loss_from_logits, calibration_error])
 @pytest.mark.parametrize(
     ("labels", "scores", "message"),
@@ -161,6 +169,12 @@ def test_rows_that_cannot_be_judged_are_refused(metric, labels, scores, message)
 def test_logits_given_for_probabilities_are_refused(metric):
     with pytest.raises(ValueError, match=r"must be in \[0, 1\]; they run from -2 to 3"):
         metric([0, 1], [-2.0, 3.0])
+
+
+@pytest.mark.parametrize("p", [[0.1, 1.5], [-0.5, 0.9], [0.1, 1 + 1e-9]])
+def test_one_number_outside_is_enough_to_refuse_probabilities(p):
+    with pytest.raises(ValueError, match=r"must be in \[0, 1\]"):
+        log_loss([0, 1], p)
 
 
 @pytest.mark.parametrize("bins", [0, 4])
@@ -248,3 +262,11 @@ def test_where_noise_explains_everything_the_slope_stays_finite():
     line, rate = fit_through_noise(seen, z)
     assert np.isfinite([line.slope, line.intercept]).all()
     assert 0 <= rate <= 0.12
+
+
+@pytest.mark.parametrize("down", [True, False])
+def test_a_rate_stays_below_a_half_however_many_labels_are_turned(down: bool):
+    z, _, seen = seen_through(0.8, down=down, rng=np.random.default_rng(11), n=20_000)
+    line, rate = fit_through_noise(seen, z, down=down)
+    assert 0 <= rate <= 0.49
+    assert line.slope > 0

@@ -105,6 +105,12 @@ def test_a_rows_weight_is_the_trust_in_its_label_to_the_power():
     assert weights((given[0][:1], given[1][:1], [0.0]), 0, Denoising(power=1.0))[0] == 1e-6
 
 
+def test_no_row_counts_for_more_than_one():
+    ones = np.ones(2, np.float32)
+    found = weights((ones, ones, np.float32([1.5, 1.0])), 0, Denoising(power=2.0))
+    assert found.tolist() == [1.0, 1.0]
+
+
 def test_of_equal_losses_all_stay_or_none():
     labels = np.ones(4, np.float32)
     found = weights((np.float32([2, 2, 1, 1]), labels, labels), 1, Denoising(truncate=0.3))

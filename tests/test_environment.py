@@ -393,6 +393,7 @@ def test_make_makes_a_new_environment_when_its_python_is_gone(clone: Folder):
         ("bench-peers", "venv .venv-peers", 1),
         ("study", "bench/study.py", 1),
         ("attribution", "bench/attribution.py", 1),
+        ("mutants", "bench.mutants", 1),
         ("refresh", "helpers.notebooks refresh", 1),
         ("lock", "pip install", 1),
     ],

@@ -219,6 +219,8 @@ def test_too_few_users_with_both_classes_are_refused():
         ({"before": np.zeros((0, 4)), "after": np.zeros((0, 4))}, r"must both have shape"),
         ({"repeats": 0}, "repeats must be at least 1; got 0"),
         ({"level": 95}, "level must be between 0 and 1; got 95"),
+        ({"level": 0}, "level must be between 0 and 1; got 0"),
+        ({"level": 1}, "level must be between 0 and 1; got 1"),
         ({"metric": "ndcg_at_k", "lists": [1, 1, 2, 2], "k": 0}, "k must be at least 1"),
     ],
 )
@@ -231,6 +233,72 @@ def test_comparisons_that_cannot_be_made_are_refused(change, message):
     }
     with pytest.raises(ValueError, match=message):
         paired_difference(**(given | change))
+
+
+def test_the_metrics_are_those_that_a_study_compares_by():
+    assert set(METRICS) == set(PLAIN)
+
+
+@pytest.mark.parametrize("metric", ["ndcg_at_k", "recall_at_k", "hit_rate_at_k"])
+def test_ten_rows_of_a_list_count_unless_another_number_is_asked_for(metric):
+    _, scores, users, lists = _log(length=15, lists_each=2)
+    labels = (np.arange(len(scores)) % 15 == 7).astype(int)  # one positive in each list
+    options = {"metric": metric, "lists": lists, "repeats": 5, "seed": 0}
+    found = bootstrap_by_user(labels=labels, scores=scores, users=users, **options)
+    want = getattr(ranking, metric)(labels, scores, lists, k=10).value
+    assert found.estimate == pytest.approx(want, rel=1e-12)
+    nine = getattr(ranking, metric)(labels, scores, lists, k=9).value
+    assert found.estimate != pytest.approx(nine, rel=1e-6)
+    before = np.roll(scores, 1)[None]
+    gain = paired_difference(labels, before, scores[None], users, **options).estimate
+    flat = getattr(ranking, metric)(labels, before[0], lists, k=10).value
+    assert gain == pytest.approx(want - flat, rel=1e-12)
+
+
+@pytest.mark.parametrize("metric", ["ndcg_at_k", "user_auc", "log_loss"])
+@pytest.mark.parametrize("who", [0, 29], ids=["first", "last"])
+def test_a_user_without_a_positive_is_drawn_like_any_other(metric, who):
+    labels, scores, users, lists = _log()
+    labels = np.where(users == who, 0, labels)
+    found = bootstrap_by_user(metric, labels, scores, users, lists=lists, k=3, seed=0, repeats=20)
+    assert found.users == 30
+    assert found.estimate == pytest.approx(PLAIN[metric](labels, scores, users, lists), rel=1e-10)
+
+
+def test_unless_asked_a_thousand_draws_from_seed_nought_hold_95_percent():
+    labels, scores, users, _ = _log(users=5)
+    flat = np.zeros((1, len(labels)))
+    by_user = bootstrap_by_user("log_loss", labels, scores, users, seed=1)
+    assert (by_user.repeats, by_user.level) == (1000, 0.95)
+    stated = {"repeats": 1000, "seed": 0, "level": 0.95}
+    found = paired_difference(labels, flat, scores[None], users)
+    assert found == paired_difference(labels, flat, scores[None], users, metric="auc", **stated)
+    world = (labels, flat[0], scores, users)
+    assert paired_worlds([world]) == paired_worlds([world], metric="auc", **stated)
+
+
+def test_one_draw_is_an_interval_without_width():
+    labels, scores, users, _ = _log()
+    found = bootstrap_by_user("log_loss", labels, scores, users, seed=0, repeats=1)
+    assert found.repeats == 1
+    assert found.low == found.high
+
+
+def test_labels_may_be_a_column():
+    labels, before, after, users = _same_labels()
+    found = paired_difference(labels[:, None], before, after, users, repeats=20)
+    assert found == paired_difference(labels, before, after, users, repeats=20)
+
+
+def test_how_many_draws_are_made_at_once_changes_no_law(monkeypatch):
+    labels, scores, users, _ = _log()
+    options = {"seed": 3, "repeats": 300}
+    whole = bootstrap_by_user("log_loss", labels, scores, users, **options)
+    monkeypatch.setattr("helpers.intervals._CHUNK", 1)  # one draw at a time
+    single = bootstrap_by_user("log_loss", labels, scores, users, **options)
+    assert single.repeats == whole.repeats == 300
+    assert single.estimate == whole.estimate
+    assert (single.low, single.high) == pytest.approx((whole.low, whole.high), rel=0.02)
 
 
 # Worlds: each with labels and rows of its own --------------------------------------------------

@@ -134,10 +134,50 @@ def test_a_taught_plan_mixes_the_labels_with_the_teacher():
         (lambda: actions.keep_drawn([1.0, 2.0], 1.5, seed=0), r"share must lie in \(0, 1\]"),
         (lambda: actions.keep_drawn([1.0, 0.0], 1.0, seed=0), "2 rows are to be kept, but fewer"),
         (lambda: actions.keep_drawn([1.0, -1.0], 0.5, seed=0), "not be negative"),
+        (lambda: actions.keep([1.0, 2.0], -0.5, which="lowest"), r"share must lie in \(0, 1\]"),
         (lambda: actions.balanced_chances([1, 1]), "both labels must occur"),
+        (lambda: actions.balanced_chances([0, 0]), "both labels must occur"),
+        (lambda: actions.teach(actions.uniform(1), [1], [0.5], -0.1), "trust must lie in"),
         (lambda: actions.teach(actions.uniform(1), [1], [0.5], 1.5), r"trust must lie in \[0, 1\]"),
     ],
 )
 def test_parts_that_cannot_be_kept_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_of_a_tiny_share_one_row_is_left():
+    assert actions.keep([1.0, 5.0, 3.0], 0.01, which="highest").kept.tolist() == [
+        False,
+        True,
+        False,
+    ]
+    assert actions.keep_drawn([1.0, 5.0, 3.0], 0.01, seed=0).kept.sum() == 1
+
+
+@pytest.mark.parametrize("which", ["highest", "lowest", "middle"])
+def test_the_whole_share_keeps_all_rows_whichever_is_asked_for(which):
+    assert actions.keep([1.0, 5.0, 3.0], 1.0, which=which).kept.all()
+
+
+def test_of_equal_scores_the_lowest_are_the_first_and_the_highest_the_last():
+    few = np.tile([1.0, 2.0, 2.0], 100)
+    ones, twos = np.flatnonzero(few == 1), np.flatnonzero(few == 2)
+    lowest = actions.keep(few, 0.1, which="lowest").kept
+    assert np.flatnonzero(lowest).tolist() == ones[:30].tolist()
+    highest = actions.keep(few, 0.1, which="highest").kept
+    assert np.flatnonzero(highest).tolist() == twos[-30:].tolist()
+
+
+def test_another_seed_draws_other_rows_and_the_same_seed_the_same():
+    first, again, other = (actions.keep_drawn(np.ones(50), 0.3, seed=s).kept for s in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_rows_that_are_all_sure_to_be_kept_need_no_draw():
+    scores = np.r_[np.full(3, 1e9), np.full(5, 1e-9)]
+    for seed in range(5):
+        plan = actions.keep_drawn(scores, 0.5, seed=seed)
+        assert plan.kept[:3].all()
+        assert plan.kept.sum() == 4
