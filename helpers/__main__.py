@@ -243,7 +243,8 @@ def _init(options: argparse.Namespace) -> None:
     out = options.out
     if out is None and source == "mysql" and options.path:
         out = Path(options.path) / "schema.yaml"
-    file = shown(write_draft(options.path, source=source, out=out))
+    bar = sys.stderr.isatty()
+    file = shown(write_draft(options.path, source=source, out=out, progress=bar))
     data = f"--path {shlex.quote(options.path)}" if source == "csv" else "--source mysql"
     if source == "mysql" or Path(file) != Path(shown(Path(options.path) / "schema.yaml")):
         data += f" --schema {shlex.quote(file)}"

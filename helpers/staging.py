@@ -241,11 +241,12 @@ def _read_parts(name: str, mapping: Mapping, stream: Stream, raw: Path) -> list[
         if part.derived and name == "user_behavior"
     ]
     read: list[_Read] = []
+    begin = 0
     try:
         for number, part in enumerate(mapping.parts[name]):
             writer = _Writer(part, mapping, raw / f"{name}-{number}.parquet", number)
-            begin = sum(r.rows for r in read)
             read.append(_read_part(writer, stream, mapping, begin, from_log))
+            begin += read[-1].rows
     finally:
         for writer in from_log:
             writer.close()
@@ -261,13 +262,13 @@ def _read_part(
 ) -> _Read:
     part = writer.part
     cleaner = _cleaner(part, mapping)
-    names: list[str] = []
+    names: dict[str, None] = {}  # in their order
     chunks: list[tuple[int, Chunk]] = []
     rows = unread = 0
     try:
         for chunk in stream(part):
             if chunk.where not in names:
-                names.append(chunk.where)
+                names[chunk.where] = None
                 cleaner.header(list(chunk.frame.columns), chunk.where)
             clean = cleaner.clean(chunk)
             writer.write(clean, chunk, begin + rows)
@@ -280,7 +281,7 @@ def _read_part(
     finally:
         writer.close()
     dropped = cleaner.finish() if names else pd.DataFrame(columns=["table", "reason", "rows"])
-    return _Read(writer.file, names[0] if names else part.table, rows, unread, dropped, chunks)
+    return _Read(writer.file, next(iter(names), part.table), rows, unread, dropped, chunks)
 
 
 def _cleaner(part: Part, mapping: Mapping) -> Cleaner:
@@ -367,17 +368,17 @@ def _types(frame: pd.DataFrame) -> pa.Schema:
     return pa.schema([(name, kind(name, dtype)) for name, dtype in frame.dtypes.items()])
 
 
-def _fitted(frame: pd.DataFrame, schema: pa.Schema, where: str) -> pd.DataFrame:
+def _fitted(frame: pd.DataFrame, schema: pa.Schema, where: str) -> dict[str, pd.Series]:
     """Return the schema's columns; a column that was text in the first piece stays text.
 
     Raises:
         DataError: a column that held numbers holds text that is none.
     """
-    frame = frame.reindex(columns=schema.names)
+    columns = dict(frame.reindex(columns=schema.names).items())
     for field in schema:
-        values = frame[field.name]
+        values = columns[field.name]
         if field.type == pa.string() and not isinstance(values.dtype, pd.StringDtype):
-            frame[field.name] = values.astype("str").where(values.notna())
+            columns[field.name] = values.astype("str").where(values.notna())
         elif field.type == pa.float64() and not pd.api.types.is_float_dtype(values):
             number = pd.to_numeric(values, errors="coerce").astype("float64")
             if (number.isna() & values.notna()).any():
@@ -385,5 +386,5 @@ def _fitted(frame: pd.DataFrame, schema: pa.Schema, where: str) -> pd.DataFrame:
                     f'{where}: column "{field.name}" holds text, but the rows before it hold '
                     "numbers; write it in one way in all files."
                 )
-            frame[field.name] = number
-    return frame
+            columns[field.name] = number
+    return columns
