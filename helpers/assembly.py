@@ -219,7 +219,9 @@ class Assembly:
             plain = f"CASE WHEN NOT contains({number}, '_') THEN {number} END"
             number = f"TRY_CAST({plain} AS DOUBLE)"
             known = f"{number} IS NOT NULL AND isfinite({number})"
-            return f"bool_and({known}) FILTER ({sql} IS NOT NULL)", number
+            # No value has a _ then, and thousands of such expressions would take minutes.
+            short = number if decimal_comma else f"TRY_CAST({sql} AS DOUBLE)"
+            return f"bool_and({known}) FILTER ({sql} IS NOT NULL)", short
         if column.type in ("id", "category"):  # a program wrote whole numbers with a decimal point
             return f"bool_and(regexp_full_match({sql}, '-?[0-9]+[.]0'))", f"left({sql}, -2)"
         return None

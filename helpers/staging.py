@@ -21,7 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from helpers.assembly import Assembly, as_arrow, connect, joins, text_sql
+from helpers.assembly import Assembly, as_arrow, connect, joins, pieces, text_sql
 from helpers.cache import write_atomically
 from helpers.chunks import Chunk
 from helpers.cleaning import Cleaner
@@ -32,6 +32,7 @@ from helpers.schema import DataError, canonical_tables
 __all__ = ["Staged", "Stream", "open_staged", "stage"]
 
 _FACTS = "staged.json"
+_HASHED = 500  # columns that one query looks at
 _RAW = ".raw"  # folder of the cleaned parts
 #: What DuckDB raises where the pages of a file are damaged.
 _UNREADABLE = (duckdb.Error, duckdb.IOException, duckdb.InvalidInputException)
@@ -349,6 +350,13 @@ class _Writer:
         """
         rows = as_arrow(frame[sorted(frame.columns)])
         rows = rows.rename_columns([f"c{i}" for i in range(rows.num_columns)])
+        while rows.num_columns > _HASHED:  # a query takes the square of its columns
+            some = pieces(rows.column_names, _HASHED)
+            digests = [self._digest(rows.select(list(names))) for names in some]
+            rows = pa.table({f"c{i}": pa.array(one) for i, one in enumerate(digests)})
+        return self._digest(rows)
+
+    def _digest(self, rows: pa.Table) -> np.ndarray:
         self._connection.register("chunk", rows)
         query = f"SELECT hash(chunk, {self._number}) AS d FROM chunk"
         return self._connection.execute(query).fetchnumpy()["d"]

@@ -146,7 +146,8 @@ def _check_case(table: Table, plan: Plan, where: str) -> None:
         if name.lower() in own:
             raise DataError(
                 f'{where}: the workbook makes a column "{name.lower()}" itself, so "{name:.80}" '
-                "cannot be kept; rename or remove it, or list under extra in schema.yaml which to keep."
+                "cannot be kept; rename or remove it, or list under extra in schema.yaml which to "
+                "keep."
             )
         if known:
             same = f" ({known}, if it means the same)" if known in table.columns else ""

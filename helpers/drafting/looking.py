@@ -103,6 +103,8 @@ def look_at_folder(folder: Path, *, progress: bool = False) -> tuple[list[Look],
         try:
             is_parquet = path.suffix.lower() == ".parquet"
             looks.append(_look_at_parquet(path) if is_parquet else _look_at_text(path))
+        except _WidthError as error:
+            raise DataError(f"{path.name}: {error}.") from None
         except DataError as error:
             skipped[path.name] = str(error)
     if not looks:
@@ -287,10 +289,14 @@ def _read_rows(text: str, delimiter: str) -> tuple[list[str], list[list[str]], i
     return records[0], head + rest[:: 1 + len(rest) // _FURTHER], len(records) - 1
 
 
+class _WidthError(DataError):
+    """A table that no draft can be made without, perhaps, and that is too wide for one."""
+
+
 def _check_width(columns: int) -> None:
     """Refuse more columns than a look takes in, at about a millisecond each."""
     if columns > MOST_KEPT:
-        raise DataError(
+        raise _WidthError(
             f"it has {columns:,} columns, and a draft is made of at most {MOST_KEPT:,}; leave "
             "columns out of the file, or write a schema.yaml by hand that names those to use"
         )
