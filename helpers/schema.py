@@ -48,7 +48,7 @@ RESERVED = (
 #: looked at in some milliseconds.
 MOST_KEPT = 10_000
 #: Columns that a stored table may have, kept or not.
-MOST_STORED = 100_000
+MOST_STORED = 20_000
 #: Longer names are no slips of the pen, and comparing them takes the square of their length.
 _LONGEST_MATCH = 100
 
