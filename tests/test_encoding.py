@@ -150,3 +150,19 @@ def test_a_bag_keeps_repeats_and_order_and_skips_unknown_items():
 def test_a_bag_holds_the_newest_of_many():
     recent = np.arange(20)[None, :]
     assert bags(recent, np.arange(20) + 2).tolist() == [list(range(2, 2 + BAG_LENGTH))]
+
+
+def test_columns_of_several_features_with_rare_names_stand_side_by_side():
+    names = pd.DataFrame({"brand": list("aaabbx"), "color": list("rrggry"), "size": list("sslsls")})
+    encoder = Encoder.fit(names, min_rows=2)
+    table = pd.DataFrame(encoder.dense(names), columns=encoder.names)
+    assert list(table) == [
+        *("brand=a", "brand=b", "brand=other"),
+        *("color=g", "color=r", "color=other"),
+        *("size=l", "size=s"),
+    ]
+    for column in table:
+        name, level = column.split("=")
+        known = [c.split("=")[1] for c in table if c.startswith(name)]
+        given = names[name].where(names[name].isin(known), "other")
+        assert table[column].tolist() == (given == level).astype(float).tolist(), column

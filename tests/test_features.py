@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from tables import made, of_users, opened, raw_view, tables_of
 
-from helpers.features import RECENT_LENGTH, local_days
+from helpers.features import RECENT_LENGTH, _by_user_and_time, local_days
 from helpers.history import daily_totals
 from helpers.schema import Task
 from helpers.sources import Tables
@@ -98,6 +99,61 @@ def test_names_are_text_and_unknown_where_nobody_knows(view):
     assert view.loc[["u a", "w d"], "user_age"].tolist() == ["30", "unknown"]
     assert view.day_of_week.tolist() == ["Monday"] * 3
     assert view.week_of_month.tolist() == ["1"] * 3
+
+
+@pytest.mark.parametrize(
+    ("day", "week"),
+    [("01", "1"), ("07", "1"), ("08", "2"), ("14", "2"), ("15", "3"), ("28", "4"), ("29", "5")],
+)
+def test_weeks_of_a_month_begin_on_its_1st_8th_15th_22nd_and_29th(day, week):
+    log = pd.DataFrame(EVENTS, columns=[*NAMES])
+    log["event_time"] = log.event_time.str.replace("2025-05-05", f"2025-05-{day}")
+    log.loc[len(log)] = ["w", "d", f"2025-05-{day}T12:00Z", "click", *[None] * 4]
+    _, raw = raw_view(tables_of(log, products=PRODUCTS, users=USERS, task=Task()))
+    assert set(raw.week_of_month) == {week}
+
+
+def test_thirty_last_items_of_a_user_are_remembered():
+    log = pd.DataFrame(EVENTS, columns=[*NAMES])
+    more = [("u", f"i{n:02}", f"2025-04-01T09:{n:02}Z", "click", *[None] * 4) for n in range(50)]
+    both = pd.concat([log, pd.DataFrame(more, columns=[*NAMES])], ignore_index=True)
+    both.loc[len(both)] = ["w", "d", "2025-05-05T12:00Z", "click", *[None] * 4]
+    table, raw = raw_view(tables_of(both, products=PRODUCTS))
+    row = raw[(table.user_id == "u") & (table.item_id == "a")].iloc[0]
+    items = [row[c] for c in raw if c.startswith("recent_")]
+    assert items == ["a", "a", "b", *[f"i{n:02}" for n in range(49, 22, -1)]]
+    assert len(items) == 30
+
+
+def test_context_that_only_some_rows_have_is_still_context():
+    n = len(EVENTS)
+    _, raw = raw_view(small(scene=[*["front"] * (n - 1), None], rank=[*range(n - 1), None]))
+    assert sorted(raw.context_scene) == ["front", "front", "unknown"]
+    assert raw.context_rank.isna().sum() == 1
+
+
+def test_positions_that_only_some_rows_have_are_still_a_feature():
+    n = len(EVENTS)
+    _, raw = raw_view(small(position=[*range(1, n), None]))
+    assert sorted(raw.position.dropna()) == [n - 2, n - 1]
+    assert raw.position.isna().sum() == 1
+
+
+@pytest.mark.parametrize("users", [5, 2**20, 2**40])
+def test_events_are_sorted_by_user_time_and_item_however_many_users_and_years(users):
+    rng = np.random.default_rng(0)
+    day = np.timedelta64(1, "D")
+    log = SimpleNamespace(
+        event_user=rng.integers(0, users, 500),
+        event_item=rng.integers(0, 9, 500),
+        time=np.datetime64("1900-01-01", "us") + rng.integers(0, 40, 500) * 1000 * day,
+    )
+    log.event_user[:100] = users - 1
+    log.time[:3] = np.datetime64("2025-01-01", "us")
+    found = _by_user_and_time(log)
+    rows = list(zip(log.event_user[found], log.time[found], log.event_item[found], strict=True))
+    assert rows == sorted(rows)
+    assert sorted(found) == list(range(500))
 
 
 def test_an_attribute_does_not_replace_a_feature_of_the_same_name(view):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import doctest
 import json
 import subprocess
 import sys
@@ -15,7 +16,8 @@ import helpers
 REPO = Path(helpers.__file__).parents[1]
 sys.path.append(str(REPO))
 
-from bench.mutants.argued import read_argued  # noqa: E402 - found by the line above
+from bench.mutants import changes, operators  # noqa: E402 - found by the line above
+from bench.mutants.argued import read_argued  # noqa: E402
 from bench.mutants.operators import mutants_of, mutated  # noqa: E402
 from bench.mutants.rooms import ROOMS  # noqa: E402
 
@@ -162,6 +164,13 @@ def test_each_kind_of_fault_can_be_planted(kind: str):
     source = f"def work(x, n):\n    return {before}\n"
     made = [ast.unparse(mutated(source, mutant)) for mutant in mutants_of(source, "f.py")]
     assert ast.unparse(ast.parse(source.replace(before, after))) in made
+
+
+@pytest.mark.parametrize("module", [changes, operators], ids=["changes", "operators"])
+def test_the_examples_of_the_tool_are_right(module):
+    found = doctest.testmod(module)
+    assert found.attempted
+    assert not found.failed
 
 
 @pytest.mark.parametrize("room", ROOMS)

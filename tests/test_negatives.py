@@ -19,6 +19,7 @@ from helpers.features import local_days
 from helpers.history import daily_totals
 from helpers.labels import period_start, succeeded
 from helpers.negatives import Drawn, draw_samples
+from helpers.negatives.draws import mixed
 from helpers.samples import make_samples
 from helpers.schema import DataError, Task
 
@@ -240,6 +241,26 @@ def test_another_seed_draws_others_and_the_same_seed_the_same():
     pd.testing.assert_frame_equal(*taken)
     pairs = [set(zip(e.list_id, e.item_id, strict=True)) for e in (first, other)]
     assert len(pairs[0] & pairs[1]) < 0.6 * len(pairs[0])
+
+
+def test_digests_are_mixed_by_the_published_finaliser():
+    """SplitMix64 in whole numbers of Python, which never overflow."""
+
+    def splitmix(left: int, right: int) -> int:
+        z = (left * 0x9E3779B97F4A7C15 + right) % 2**64
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) % 2**64
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) % 2**64
+        return z ^ (z >> 31)
+
+    left, right = np.random.default_rng(0).integers(0, 2**64, (2, 50), dtype=np.uint64)
+    want = [splitmix(int(a), int(b)) for a, b in zip(left, right, strict=True)]
+    assert mixed(left, right).tolist() == want
+
+
+def test_draws_start_from_seed_nought_unless_another_is_asked_for():
+    tables = tables_of(big_log().drop(columns="day"), task=successes_only())
+    found, stated = make_samples(tables), make_samples(tables, seed=0)
+    pd.testing.assert_frame_equal(found.table, stated.table)
 
 
 def test_numbers_and_text_as_ids_give_the_same_draws():

@@ -301,6 +301,28 @@ def test_rows_that_differ_only_in_a_context_column_keep_one_order():
     assert_equal_samples(forward, backward)
 
 
+@pytest.mark.parametrize("source", ["sample", "journey"])
+def test_a_vocabulary_has_as_many_numbers_as_its_size_says(source):
+    found = made(source)
+    train = found.rows("train")
+    assert set(found.numbers) == {"item", "recent", "subcategory"}
+    for name in ("item", "subcategory"):
+        used = np.unique(found.numbers[name][train])
+        known = used[used >= 2]  # 0 is padding, 1 is any other
+        assert known.tolist() == list(range(2, found.sizes[name]))
+
+
+def test_rows_that_differ_only_in_their_event_id_are_ordered_by_it():
+    log = pd.concat([background()] * 2, ignore_index=True)
+    log["event_id"] = [f"e{n:05}" for n in np.random.default_rng(0).permutation(len(log))]
+    log["about"] = [f"x{n:05}" for n in np.random.default_rng(1).permutation(len(log))]
+    table = make_samples(tables_of(log, task=task())).table
+    same = table.duplicated(["event_time", "user_id", "item_id"])
+    assert same.any()
+    ids = table.event_id.to_numpy()
+    assert (ids[1:] > ids[:-1])[same.to_numpy()[1:]].all()
+
+
 def test_samples_are_in_time_order_and_named_by_their_place():
     table = made("sample").table
     assert table.sample_id.tolist() == list(range(len(table)))

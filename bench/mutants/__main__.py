@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from bench.mutants.argued import is_argued, read_argued
 from bench.mutants.covering import Covering, cover, tests_of
 from bench.mutants.operators import Mutant, mutants_of, mutated
-from bench.mutants.rooms import REPO, ROOMS
+from bench.mutants.rooms import REPO, ROOMS, Room
 from bench.mutants.trying import HUNG, in_child, module_name, run_tests, warm_up, with_fault
 
 ARGUED = REPO / "bench/results/mutants.yaml"
@@ -30,25 +30,28 @@ def main(arguments: list[str] | None = None) -> int:
     drawn = _draw(sources, asked.number, asked.seed)
     argued = read_argued(ARGUED)
     before = _kept(place)
-    warm_up()
-    covering = cover(room.checks(), sources, REPO, kept=_BUILD / "covering")
-    for test in covering.failed:
-        print(f"fails without any fault, and is left out: {test}", file=sys.stderr)
+    covering = None if asked.show else _covering(room, sources)
     outcomes = {}
     for mutant in tqdm(drawn, desc=asked.room, disable=None):
         known = before.get(_key(mutant))
         if is_argued(mutant, argued):
-            outcome = EQUIVALENT
-        elif known and (asked.again and known[0] in (KILLED, HUNG) or asked.show):
-            outcome = known[0]
-        elif asked.show:
-            continue
-        else:
-            outcome, by = attempt(mutant, covering, REPO, most_s=asked.most)
-            before[_key(mutant)] = (outcome, by)
+            outcomes[mutant] = (EQUIVALENT, "")
+        elif known and (asked.show or (asked.again and known[0] in (KILLED, HUNG))):
+            outcomes[mutant] = known
+        elif not asked.show:
+            outcomes[mutant] = attempt(mutant, covering, REPO, most_s=asked.most)
+            before[_key(mutant)] = outcomes[mutant]
             _keep(place, before)
-        outcomes[mutant] = outcome
     return _tell(outcomes, asked.least)
+
+
+def _covering(room: Room, sources: list[Path]) -> Covering:
+    """Load what every child needs, and run the room's tests once without a fault."""
+    warm_up()
+    covering = cover(room.checks(), sources, REPO, kept=_BUILD / "covering")
+    for test in covering.failed:
+        print(f"fails without any fault, and is left out: {test}", file=sys.stderr)
+    return covering
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -125,12 +128,14 @@ def _keep(place: Path, found: dict[str, tuple[str, str]]) -> None:
     partial.replace(place)
 
 
-def _tell(outcomes: dict[Mutant, str], least: float) -> int:
+def _tell(outcomes: dict[Mutant, tuple[str, str]], least: float) -> int:
     """Print what survived and the share that was killed."""
-    for mutant, outcome in sorted(outcomes.items(), key=lambda each: (each[0].file, each[0].lines)):
+    for mutant in sorted(outcomes, key=lambda each: (each.file, each.lines)):
+        outcome, why = outcomes[mutant]
         if outcome in (SURVIVED, UNSEEN):
-            print(f"{mutant.file}:{mutant.lines[0]}: {outcome}: {mutant.change}")
-    counts = Counter(outcomes.values())
+            note = f" ({why})" if why else ""
+            print(f"{mutant.file}:{mutant.lines[0]}: {outcome}{note}: {mutant.change}")
+    counts = Counter(outcome for outcome, _ in outcomes.values())
     killed, tried = counts[KILLED] + counts[HUNG], len(outcomes) - counts[EQUIVALENT]
     share = killed / tried if tried else 1.0
     print(
