@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import errno
 import os
+import re
 import select
 import shlex
 import signal
@@ -82,7 +83,8 @@ def main(arguments: list[str] | None = None) -> int:
         The exit code: 0, 1 (failed run), 2 (bad input) or 130 (interrupted).
     """
     parser = _parser()
-    options = parser.parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    options = parser.parse_args(_with_negative_values(words))
     if options.command is None:
         parser.print_help()
         return 2
@@ -99,6 +101,19 @@ def main(arguments: list[str] | None = None) -> int:
         if os.environ.get("WORKBOOK_DEBUG"):
             traceback.print_exc()
         return _say(_fault(error), 1)
+
+
+def _with_negative_values(words: list[str]) -> list[str]:
+    """Return the words with a space before values such as ``-1e-3`` and ``-inf`` of ``-p``.
+
+    The parser takes a word that opens with ``-`` and is no plain number for an option.
+    """
+    values = {place + 2 for place, word in enumerate(words) if word == "-p"}
+    negative = re.compile(r"-(\.?\d|inf|nan)", re.IGNORECASE)
+    return [
+        f" {word}" if place in values and negative.match(word) else word
+        for place, word in enumerate(words)
+    ]
 
 
 def _do(options: argparse.Namespace) -> int:
@@ -194,7 +209,7 @@ def _run(options: argparse.Namespace) -> None:
     from helpers.schema import DataError
 
     given = settings.read_parameter_file(options.file) if options.file else {}
-    given |= dict(options.parameters)
+    given |= {name: value.strip() for name, value in options.parameters}
     asked = {"path": options.path, "schema": options.schema}
     asked |= {"given": given, "names": options.notebooks}
     if options.resume:
@@ -228,7 +243,8 @@ def _init(options: argparse.Namespace) -> None:
     out = options.out
     if out is None and source == "mysql" and options.path:
         out = Path(options.path) / "schema.yaml"
-    file = shown(write_draft(options.path, source=source, out=out))
+    bar = sys.stderr.isatty()
+    file = shown(write_draft(options.path, source=source, out=out, progress=bar))
     data = f"--path {shlex.quote(options.path)}" if source == "csv" else "--source mysql"
     if source == "mysql" or Path(file) != Path(shown(Path(options.path) / "schema.yaml")):
         data += f" --schema {shlex.quote(file)}"
@@ -301,7 +317,12 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         help="a notebook parameter; may be repeated",
     )
     run.add_argument("-f", dest="file", type=Path, metavar="FILE", help="parameters as YAML")
-    run.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run that was cut off")
+    run.add_argument(
+        "--resume",
+        type=Path,
+        metavar="RUN",
+        help="go on with a run that was cut off; -p may change what no finished notebook declares",
+    )
     run.add_argument("--no-report", action="store_true", help="write no report.html")
     _add_show_ids(run)
 

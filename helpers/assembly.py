@@ -9,24 +9,39 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from helpers.schema import DataError, Table
 
-__all__ = ["OWN", "Assembly", "as_arrow", "connect", "joins", "name_sql", "read_frame", "text_sql"]
+__all__ = [
+    "OWN",
+    "Assembly",
+    "as_arrow",
+    "ask",
+    "connect",
+    "joins",
+    "name_sql",
+    "narrowed",
+    "pieces",
+    "read_frame",
+    "text_sql",
+]
 
 #: Columns of our own beside those of a table: the row's place, a digest of all that was
 #: stored in it, and for a row taken from the log the time of its event.
 OWN = ("_place", "_digest", "_time")
 _MEMORY_SHARE = 0.25
-#: Columns in one question: each opens the file, and a long one takes the square of its length.
+#: Columns in one question; a long one takes the square of its length.
 _ASKED = 50
+_BATCH = 50_000  # rows
 
 
 @contextmanager
@@ -88,14 +103,18 @@ class Assembly:
     ) -> None:
         self._connection = connection
         self._table = table
+        self._files: list[Path] = files
+        self._columns: dict[str, str] | None = None
         names = ", ".join(text_sql(file) for file in files)
         self._rows = f"read_parquet([{names}], union_by_name = true)"
         connection.execute("CREATE OR REPLACE TEMP TABLE gone (_place BIGINT)")
 
     def columns(self) -> dict[str, str]:
         """Return the type of each column by its name."""
-        described = self._connection.execute(f"DESCRIBE FROM {self._rows}").fetchall()
-        return {name: kind for name, kind, *_ in described}
+        if self._columns is None:
+            described = self._connection.execute(f"DESCRIBE FROM {self._rows}").fetchall()
+            self._columns = {name: kind for name, kind, *_ in described}
+        return self._columns
 
     def first_known(self, key: str) -> None:
         """Keep one row a key: of each column the first value by time that is known.
@@ -114,7 +133,7 @@ class Assembly:
             f"CREATE OR REPLACE TEMP TABLE known AS SELECT {chosen} FROM {self._rows} "
             f"WHERE {name_sql(key)} IS NOT NULL GROUP BY ALL ORDER BY {name_sql(key)}"
         )
-        self._rows = "known"
+        self._rows, self._files, self._columns = "known", [], None
 
     def drop_repeats(self, column: str) -> tuple[int, int | None]:
         """Drop all but the first row of each value of a column; missing values never repeat.
@@ -161,14 +180,31 @@ class Assembly:
     def _typed(self, kinds: dict[str, str], decimal_comma: bool) -> dict[str, str]:
         """Return each column in its type, as SQL."""
         other = {n: self._other(n, k, decimal_comma) for n, k in kinds.items()}
-        asked = [(n, *pair) for n, pair in other.items() if pair]
-        fitting: dict[str, str] = {}
-        for i in range(0, len(asked), _ASKED):
-            some = asked[i : i + _ASKED]
-            questions = ", ".join(question for _, question, _ in some)
-            answers = self._connection.execute(f"SELECT {questions} FROM {self._rows}").fetchone()
-            fitting |= {n: sql for (n, _, sql), yes in zip(some, answers, strict=True) if yes}
-        return {n: fitting.get(n, name_sql(n)) for n in kinds}
+        questions = {n: pair[0] for n, pair in other.items() if pair}
+        if len(questions) <= _ASKED or not self._files:
+            answers = ask(self._connection, questions, self._rows)
+        else:
+            answers = self._asked_by_file(questions)
+        return {n: other[n][1] if answers.get(n) else name_sql(n) for n in kinds}
+
+    def _asked_by_file(self, questions: dict[str, str]) -> dict[str, bool]:
+        """Return whether each question is answered with yes in a file, and in none with no.
+
+        DuckDB looks at all columns of a file for each of many queries; here each file's are
+        looked at once.
+        """
+        answers: dict[str, bool] = {}
+        for file in self._files:
+            with pq.ParquetFile(file) as stored:
+                here = [field for field in stored.schema_arrow if field.name in questions]
+                for some in pieces(here, _ASKED):
+                    with narrowed(self._connection, stored, some) as connection:
+                        asked = {field.name: questions[field.name] for field in some}
+                        found = ask(connection, asked, "narrowed")
+                    for n, yes in found.items():
+                        if yes is not None:
+                            answers[n] = answers.get(n, True) and yes
+        return answers
 
     def _other(self, name: str, kind: str, decimal_comma: bool) -> tuple[str, str] | None:
         """Return a question, and what a column of text becomes if the answer is yes."""
@@ -183,10 +219,62 @@ class Assembly:
             plain = f"CASE WHEN NOT contains({number}, '_') THEN {number} END"
             number = f"TRY_CAST({plain} AS DOUBLE)"
             known = f"{number} IS NOT NULL AND isfinite({number})"
-            return f"bool_and({known}) FILTER ({sql} IS NOT NULL)", number
+            # No value has a _ then, and thousands of such expressions would take minutes.
+            short = number if decimal_comma else f"TRY_CAST({sql} AS DOUBLE)"
+            return f"bool_and({known}) FILTER ({sql} IS NOT NULL)", short
         if column.type in ("id", "category"):  # a program wrote whole numbers with a decimal point
             return f"bool_and(regexp_full_match({sql}, '-?[0-9]+[.]0'))", f"left({sql}, -2)"
         return None
+
+
+def pieces(names: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    """Yield names or columns, so many at a time.
+
+    Example:
+        >>> list(pieces(["a", "b", "c"], 2))
+        [['a', 'b'], ['c']]
+    """
+    for start in range(0, len(names), size):
+        yield names[start : start + size]
+
+
+def ask(
+    connection: duckdb.DuckDBPyConnection, questions: dict[str, str], rows: str
+) -> dict[str, Any]:
+    """Return the answers to questions on all rows, so many in a query as it bears.
+
+    Args:
+        connection: knows the rows.
+        questions: SQL by name.
+        rows: what to select from.
+    """
+    answers: dict[str, Any] = {}
+    for some in pieces([*questions], _ASKED):
+        asked = ", ".join(questions[n] for n in some)
+        (found,) = connection.execute(f"SELECT {asked} FROM {rows}").fetchall()
+        answers |= dict(zip(some, found, strict=True))
+    return answers
+
+
+@contextmanager
+def narrowed(
+    connection: duckdb.DuckDBPyConnection, stored: pq.ParquetFile, fields: Sequence[pa.Field]
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a connection with a view ``narrowed`` of some columns, to be read a single time.
+
+    A query on it costs nothing for the file's other columns, however many they are.
+
+    Args:
+        connection: to the database that is used; it may hold a result that is not read yet.
+        stored: the open file.
+        fields: the columns, as the file's schema has them; each at most once.
+    """
+    names = [field.name for field in fields]
+    batches = (batch.select(names) for batch in stored.iter_batches(_BATCH, columns=names))
+    with connection.cursor() as cursor:
+        reader = pa.RecordBatchReader.from_batches(pa.schema(fields), batches)
+        cursor.register("narrowed", reader)
+        yield cursor
 
 
 def _unfolded(query: str, kinds: dict[str, str], success: str) -> str:
@@ -248,7 +336,7 @@ def _shape(connection: duckdb.DuckDBPyConnection, rows: str, column: str) -> str
     return f'"{shape[:40]}"'
 
 
-def as_arrow(frame: pd.DataFrame) -> pa.Table:
+def as_arrow(frame: pd.DataFrame | Mapping[str, pd.Series]) -> pa.Table:
     """Return the columns as Arrow's, without the index."""
     columns = {}
     for name, values in frame.items():
@@ -256,7 +344,10 @@ def as_arrow(frame: pd.DataFrame) -> pa.Table:
             times = pa.array(values.dt.tz_convert(None).to_numpy(), from_pandas=True)
             columns[name] = times.cast(pa.timestamp(times.type.unit, tz="UTC"))
         else:
-            columns[name] = pa.array(values, from_pandas=True)
+            is_own = isinstance(values.dtype, pd.api.extensions.ExtensionDtype)
+            columns[name] = pa.array(
+                values.array if is_own else values.to_numpy(), from_pandas=True
+            )
     return pa.table(columns)
 
 

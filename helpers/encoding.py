@@ -51,11 +51,13 @@ class Encoder:
     @classmethod
     def fit(cls, raw: pd.DataFrame, *, min_rows: int = _MIN_ROWS) -> Encoder:
         """Return an encoder fitted on the raw features of the training rows."""
-        varied = [c for c in raw if raw[c].nunique() > 1]
-        numbers = [c for c in varied if pd.api.types.is_numeric_dtype(raw[c])]
-        levels = {c: _levels(raw[c], min_rows) for c in varied if c not in numbers}
+        different = {name: values.nunique() for name, values in raw.items()}
+        varied = {name: values for name, values in raw.items() if different[name] > 1}
+        numbers = [c for c, values in varied.items() if pd.api.types.is_numeric_dtype(values)]
+        named = varied.keys() - set(numbers)
+        levels = {c: _levels(values, min_rows) for c, values in varied.items() if c in named}
         levels = {c: kept for c, kept in levels.items() if kept}
-        with_other = [c for c, kept in levels.items() if raw[c].nunique() > len(kept)]
+        with_other = [c for c, kept in levels.items() if different[c] > len(kept)]
         flagged = [c for c in numbers if raw[c].isna().any()]
         scaler = StandardScaler().fit(_unskewed(raw[numbers])) if numbers else None
         return cls(numbers, flagged, levels, with_other, scaler)
@@ -63,10 +65,11 @@ class Encoder:
     @property
     def names(self) -> list[str]:
         """Names of the dense columns, in order."""
+        with_other = {*self.with_other}
         labels = self.numbers + [f"{c}_missing" for c in self.flagged]
         for name, levels in self.levels.items():
             labels += [f"{name}={level}" for level in levels]
-            if name in self.with_other:
+            if name in with_other:
                 labels.append(f"{name}={'any other' if 'other' in levels else 'other'}")
         return labels
 
@@ -76,15 +79,15 @@ class Encoder:
         if self.scaler is not None:
             scaled = np.nan_to_num(self.scaler.transform(_unskewed(raw[self.numbers])), nan=0.0)
             out[:, : len(self.numbers)] = np.clip(scaled, -_LIMIT, _LIMIT)
-        start = len(self.numbers) + len(self.flagged)
+        start, with_other = len(self.numbers) + len(self.flagged), {*self.with_other}
         out[:, len(self.numbers) : start] = raw[self.flagged].isna()
         for name, levels in self.levels.items():
             place = pd.Index(levels).get_indexer(pd.Index(raw[name]))
-            if name in self.with_other:
+            if name in with_other:
                 place[place < 0] = len(levels)
             rows = np.flatnonzero(place >= 0)
             out[rows, start + place[rows]] = 1.0
-            start += len(levels) + (name in self.with_other)
+            start += len(levels) + (name in with_other)
         return out
 
 

@@ -296,7 +296,14 @@ def _names(c: _Codes, inputs: Inputs, *, taken: set[str]) -> dict[str, pd.Series
         # An attribute called "events" must not replace the feature user_events.
         feature = f"user_{name}" if f"user_{name}" not in taken else f"user_{name}_attribute"
         columns[feature] = attributes[name].reset_index(drop=True)
-    return {k: v.astype("str").where(v.notna()).fillna("unknown") for k, v in columns.items()}
+    return {name: _text(values) for name, values in columns.items()}
+
+
+def _text(values: pd.Series) -> pd.Series:
+    """Return the values as text, "unknown" where there is none."""
+    if values.dtype != pd.StringDtype(na_value=np.nan):
+        values = values.astype("str").where(values.notna())
+    return values.fillna("unknown")
 
 
 def _recent_items(c: _Codes) -> np.ndarray:

@@ -37,7 +37,7 @@ import pandas as pd
 
 from helpers.cache import write_atomically
 from helpers.files import read_bytes
-from helpers.notebooks import parameters
+from helpers.notebooks import check_values, parameters
 from helpers.notebooks.execution import NOTEBOOKS
 from helpers.schema import DataError
 
@@ -103,11 +103,12 @@ def start(
     Raises:
         FileNotFoundError: there is no such notebook.
         NameError: a declared parameter is not set.
+        DataError: a parameter has another type than declared, or lies outside its range.
     """
     global _current
     name = notebook.removesuffix(".ipynb")
-    if declared is None:
-        declared = {p.name: p.default for p in parameters(_notebook_file(name)).values()}
+    stated = parameters(_notebook_file(name)) if declared is None else {}
+    declared = declared or {p.name: p.default for p in stated.values()}
     missing = [parameter for parameter in declared if parameter not in namespace]
     if missing:
         raise NameError(
@@ -115,6 +116,7 @@ def start(
             "run the cell of parameters before start(...)."
         )
     values = {parameter: namespace[parameter] for parameter in declared}
+    check_values(stated, values, name)  # papermill and people set them without asking
     run_dir = str(values.pop("run_dir", "") or "")
     as_declared = all(value == declared[parameter] for parameter, value in values.items())
     # Someone who saves `path = "my_logs"` into the notebook changes what is declared.

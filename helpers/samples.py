@@ -204,8 +204,8 @@ def make_samples(tables: Tables, *, seed: int = 0) -> Samples:
         exposures = _exposures(events, task)
     role, lost = _roles(exposures, task, end)
     if "label" not in exposures:
-        exposures["label"] = succeeded(exposures, events, task)
-    exposures = exposures[role != ""].assign(role=role[role != ""]).reset_index(drop=True)
+        exposures = _with(exposures, label=succeeded(exposures, events, task))
+    exposures = _with(exposures[role != ""].reset_index(drop=True), role=role[role != ""])
     _refuse_unusable(exposures)
     shown = exposures.drop(columns=["role", "label"])
     raw, recent, items = raw_features(
@@ -270,8 +270,13 @@ def _exposures(events: pd.DataFrame, task: Task) -> pd.DataFrame:
     if shown.duplicated(order).any():  # then all columns decide, so that the rows' order does not
         order += [c for c in shown if c not in order]
     shown = shown.sort_values(order, kind="stable", ignore_index=True)
-    shown["cutoff_day"] = period_start(local_days(shown.event_time, task.time_zone), task)
-    return shown
+    days = local_days(shown.event_time, task.time_zone)
+    return _with(shown, cutoff_day=period_start(days, task))
+
+
+def _with(frame: pd.DataFrame, **columns: np.ndarray | pd.Series) -> pd.DataFrame:
+    """Return a frame with columns more, which pandas advises against adding to a wide one."""
+    return pd.concat([frame, pd.DataFrame(columns, index=frame.index)], axis=1)
 
 
 def _day_after(events: pd.DataFrame, totals: pd.DataFrame, task: Task) -> int:
@@ -381,10 +386,9 @@ def _number_ids(
 
 def _table(exposures: pd.DataFrame) -> pd.DataFrame:
     table = exposures.drop(columns="cutoff_day")
-    table.insert(0, "sample_id", np.arange(len(table)))
     cutoff = exposures.cutoff_day.to_numpy().astype("datetime64[D]").astype("datetime64[ms]")
-    table.insert(4, "cutoff", cutoff)
-    return table
+    names = ["sample_id", *table.columns[:3], "cutoff", *table.columns[3:]]
+    return _with(table, sample_id=np.arange(len(table)), cutoff=cutoff)[names]
 
 
 def _truth(exposures: pd.DataFrame, truth: pd.DataFrame | None) -> pd.DataFrame | None:

@@ -7,7 +7,8 @@ headers against it, and says what a task is. It knows nothing about where rows c
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,8 @@ import yaml
 
 __all__ = [
     "DATA",
+    "MOST_KEPT",
+    "MOST_STORED",
     "REPO",
     "RESERVED",
     "Column",
@@ -24,7 +27,10 @@ __all__ = [
     "Task",
     "canonical_tables",
     "check_columns",
+    "check_width",
+    "listed",
     "near_match",
+    "repeated",
 ]
 
 #: The repository's root, and its folder of bundled data.
@@ -37,6 +43,14 @@ RESERVED = (
     *("sample_id", "cutoff", "cutoff_day", "day", "role"),
     *("_place", "_digest", "_time"),
 )
+
+#: Columns of one table that are kept beside the canonical ones: each becomes a feature, and is
+#: looked at in some milliseconds.
+MOST_KEPT = 10_000
+#: Columns that a stored table may have, kept or not.
+MOST_STORED = 20_000
+#: Longer names are no slips of the pen, and comparing them takes the square of their length.
+_LONGEST_MATCH = 100
 
 
 class DataError(ValueError):
@@ -139,9 +153,36 @@ def near_match(name: str, known: Iterable[str]) -> str:
         >>> near_match("user", ["user_id", "item_id"])
         ' Did you mean "user_id"?'
     """
-    known = [str(k) for k in known]
-    found = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    name, known = str(name), [k for k in map(str, known) if len(k) <= _LONGEST_MATCH]
+    found = (
+        difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        if len(name) <= _LONGEST_MATCH
+        else []
+    )
     return f' Did you mean "{found[0]}"?' if found else ""
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    """Return the names that are there more than once, sorted.
+
+    Example:
+        >>> repeated(["b", "a", "c", "b", "a"])
+        ['a', 'b']
+    """
+    return sorted(name for name, times in Counter(names).items() if times > 1)
+
+
+def check_width(columns: int, where: str) -> None:
+    """Refuse a stored table of more columns than :data:`MOST_STORED`.
+
+    Raises:
+        DataError: it has more.
+    """
+    if columns > MOST_STORED:
+        raise DataError(
+            f"{where}: the table has {columns:,} columns, and at most {MOST_STORED:,} are read; "
+            "leave columns out of it that no model should see."
+        )
 
 
 def check_columns(table: Table, columns: list[str], *, where: str) -> None:
@@ -164,27 +205,33 @@ def check_columns(table: Table, columns: list[str], *, where: str) -> None:
             ...
         helpers.schema.DataError: users.csv: column "user_id" is missing; it has user. Did you ...
     """
-    twice = sorted({c for c in columns if columns.count(c) > 1})
+    twice = repeated(columns)
     if twice:
-        raise DataError(f'{where}: column "{twice[0]}" appears twice; rename or remove one.')
+        raise DataError(f'{where}: column "{twice[0]:.80}" appears twice; rename or remove one.')
+    there = {*columns}
     for name in RESERVED:
-        if name in columns:
+        if name in there:
             raise DataError(
                 f'{where}: the samples have a column "{name}" of their own; rename or remove it.'
             )
     for column in table.columns.values():
-        told = column.name == "event_type" and "label" in columns
-        if column.needed and column.name not in columns and not told:
+        told = column.name == "event_type" and "label" in there
+        if column.needed and column.name not in there and not told:
             raise DataError(
-                f'{where}: column "{column.name}" is missing; it has {_listed(columns)}.'
+                f'{where}: column "{column.name}" is missing; it has {listed(columns)}.'
                 f"{_rename_hint(column.name, columns)}"
             )
 
 
-def _listed(columns: list[str]) -> str:
-    """Return the header for a message, cut short: without a header it would be a row."""
-    shown = ", ".join(column[:40] for column in columns[:20])
-    return f"{shown}, and {len(columns) - 20} more" if len(columns) > 20 else shown
+def listed(names: Sequence[str], *, most: int = 20) -> str:
+    """Return names for a message, cut short: of a file without a header they would be a row.
+
+    Example:
+        >>> listed([f"c{n}" for n in range(5_000)], most=2)
+        'c0, c1, and 4,998 more'
+    """
+    shown = ", ".join(name[:40] for name in names[:most])
+    return f"{shown}, and {len(names) - most:,} more" if len(names) > most else shown
 
 
 def _rename_hint(name: str, columns: list[str]) -> str:
@@ -192,6 +239,7 @@ def _rename_hint(name: str, columns: list[str]) -> str:
         for delimiter in (";", "\t", "|"):
             if delimiter in columns[0]:
                 return f" The header is separated by {delimiter!r}; write the file with commas."
-    unused = [c for c in columns if all(c not in t.columns for t in canonical_tables().values())]
+    known = {c for table in canonical_tables().values() for c in table.columns}
+    unused = [c for c in columns if c not in known]
     hint = near_match(name, unused)
     return f"{hint} Rename it to {name}." if hint else f' Add a column "{name}".'

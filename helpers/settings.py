@@ -125,7 +125,8 @@ def fill_parameters(
         By notebook, values by parameter, of the types that the notebook declares.
 
     Raises:
-        DataError: no notebook declares a given parameter, or a value has the wrong type.
+        DataError: no notebook declares a given parameter, or a value has the wrong type or
+            lies outside its declared range.
     """
     declared = {name: parameters(NOTEBOOKS / f"{name}.ipynb") for name in notebooks}
     known = {parameter for of_one in declared.values() for parameter in of_one}
@@ -139,7 +140,7 @@ def fill_parameters(
 
 
 def convert(value: Any, parameter: Parameter, notebook: str) -> Any:
-    """Return a value in the type that a notebook declares for a parameter.
+    """Return a value in the type and the range that a notebook declares for a parameter.
 
     Texts are parsed here and not by YAML, for which ``1e-3`` is a text and ``no`` is false.
 
@@ -149,21 +150,19 @@ def convert(value: Any, parameter: Parameter, notebook: str) -> Any:
         notebook: its name, for the error.
 
     Raises:
-        DataError: the value is not of that type.
+        DataError: the value is not of that type, or outside the range that is declared.
 
     Example:
         >>> convert("1e-3", Parameter("rate", float, 0.01, ""), "03_train_recommender")
         0.001
     """
-    kind = parameter.type.__name__
-    known, parse = _KINDS[kind]
     try:
-        return parse(value)
+        parsed = _PARSERS[parameter.type.__name__](value)
+        if not parameter.accepts(parsed):
+            raise ValueError
     except (ValueError, TypeError, OverflowError):
-        raise DataError(
-            f'The parameter "{parameter.name}" of {notebook} must be {known}; got {value!r:.80}. '
-            f"Its default is {parameter.default!r}."
-        ) from None
+        raise DataError(parameter.refusal(value, notebook)) from None
+    return parsed
 
 
 def read_parameter_file(file: Path) -> dict[str, str]:
@@ -268,9 +267,4 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-_KINDS = {
-    "int": ("a whole number", _whole_number),
-    "float": ("a number", _number),
-    "bool": ("true or false", _truth),
-    "str": ("a text", _text),
-}
+_PARSERS = {"int": _whole_number, "float": _number, "bool": _truth, "str": _text}

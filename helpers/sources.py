@@ -28,7 +28,7 @@ from helpers.drawing import daily_totals, draw_users, frames_of
 from helpers.files import check_path
 from helpers.mapping import Mapping, Part, read_mapping
 from helpers.reading import file_names, stream_files
-from helpers.schema import DATA, DataError, Task, canonical_tables, near_match
+from helpers.schema import DATA, DataError, Task, canonical_tables, listed, near_match
 from helpers.staging import Staged, Stream, open_staged, stage
 
 __all__ = [
@@ -204,7 +204,7 @@ def stage_source(
     staged = _kept(mapped, stream, _files_print(mapped, folder), name, folder.name)
     if name == "csv" and (unread := _not_read(mapped, folder)):
         tables = ", ".join(canonical_tables())
-        staged.facts["notes"].append(f"Not read: {', '.join(unread)}; only {tables} are.")
+        staged.facts["notes"].append(f"Not read: {listed(unread)}; only {tables} are.")
     return staged, _labelled(mapped, staged)
 
 

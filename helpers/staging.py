@@ -21,7 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from helpers.assembly import Assembly, as_arrow, connect, joins, text_sql
+from helpers.assembly import Assembly, as_arrow, connect, joins, pieces, text_sql
 from helpers.cache import write_atomically
 from helpers.chunks import Chunk
 from helpers.cleaning import Cleaner
@@ -32,6 +32,7 @@ from helpers.schema import DataError, canonical_tables
 __all__ = ["Staged", "Stream", "open_staged", "stage"]
 
 _FACTS = "staged.json"
+_HASHED = 500  # columns that one query looks at
 _RAW = ".raw"  # folder of the cleaned parts
 #: What DuckDB raises where the pages of a file are damaged.
 _UNREADABLE = (duckdb.Error, duckdb.IOException, duckdb.InvalidInputException)
@@ -241,11 +242,12 @@ def _read_parts(name: str, mapping: Mapping, stream: Stream, raw: Path) -> list[
         if part.derived and name == "user_behavior"
     ]
     read: list[_Read] = []
+    begin = 0
     try:
         for number, part in enumerate(mapping.parts[name]):
             writer = _Writer(part, mapping, raw / f"{name}-{number}.parquet", number)
-            begin = sum(r.rows for r in read)
             read.append(_read_part(writer, stream, mapping, begin, from_log))
+            begin += read[-1].rows
     finally:
         for writer in from_log:
             writer.close()
@@ -261,13 +263,13 @@ def _read_part(
 ) -> _Read:
     part = writer.part
     cleaner = _cleaner(part, mapping)
-    names: list[str] = []
+    names: dict[str, None] = {}  # in their order
     chunks: list[tuple[int, Chunk]] = []
     rows = unread = 0
     try:
         for chunk in stream(part):
             if chunk.where not in names:
-                names.append(chunk.where)
+                names[chunk.where] = None
                 cleaner.header(list(chunk.frame.columns), chunk.where)
             clean = cleaner.clean(chunk)
             writer.write(clean, chunk, begin + rows)
@@ -280,7 +282,7 @@ def _read_part(
     finally:
         writer.close()
     dropped = cleaner.finish() if names else pd.DataFrame(columns=["table", "reason", "rows"])
-    return _Read(writer.file, names[0] if names else part.table, rows, unread, dropped, chunks)
+    return _Read(writer.file, next(iter(names), part.table), rows, unread, dropped, chunks)
 
 
 def _cleaner(part: Part, mapping: Mapping) -> Cleaner:
@@ -348,6 +350,13 @@ class _Writer:
         """
         rows = as_arrow(frame[sorted(frame.columns)])
         rows = rows.rename_columns([f"c{i}" for i in range(rows.num_columns)])
+        while rows.num_columns > _HASHED:  # a query takes the square of its columns
+            some = pieces(rows.column_names, _HASHED)
+            digests = [self._digest(rows.select(list(names))) for names in some]
+            rows = pa.table({f"c{i}": pa.array(one) for i, one in enumerate(digests)})
+        return self._digest(rows)
+
+    def _digest(self, rows: pa.Table) -> np.ndarray:
         self._connection.register("chunk", rows)
         query = f"SELECT hash(chunk, {self._number}) AS d FROM chunk"
         return self._connection.execute(query).fetchnumpy()["d"]
@@ -367,17 +376,17 @@ def _types(frame: pd.DataFrame) -> pa.Schema:
     return pa.schema([(name, kind(name, dtype)) for name, dtype in frame.dtypes.items()])
 
 
-def _fitted(frame: pd.DataFrame, schema: pa.Schema, where: str) -> pd.DataFrame:
+def _fitted(frame: pd.DataFrame, schema: pa.Schema, where: str) -> dict[str, pd.Series]:
     """Return the schema's columns; a column that was text in the first piece stays text.
 
     Raises:
         DataError: a column that held numbers holds text that is none.
     """
-    frame = frame.reindex(columns=schema.names)
+    columns = dict(frame.reindex(columns=schema.names).items())
     for field in schema:
-        values = frame[field.name]
+        values = columns[field.name]
         if field.type == pa.string() and not isinstance(values.dtype, pd.StringDtype):
-            frame[field.name] = values.astype("str").where(values.notna())
+            columns[field.name] = values.astype("str").where(values.notna())
         elif field.type == pa.float64() and not pd.api.types.is_float_dtype(values):
             number = pd.to_numeric(values, errors="coerce").astype("float64")
             if (number.isna() & values.notna()).any():
@@ -385,5 +394,5 @@ def _fitted(frame: pd.DataFrame, schema: pa.Schema, where: str) -> pd.DataFrame:
                     f'{where}: column "{field.name}" holds text, but the rows before it hold '
                     "numbers; write it in one way in all files."
                 )
-            frame[field.name] = number
-    return frame
+            columns[field.name] = number
+    return columns

@@ -732,7 +732,7 @@ def test_a_stated_column_that_is_not_there_is_named_with_its_line():
 
 def test_a_long_header_is_not_told_in_full():
     names = [f"c{i}" for i in range(500)]
-    assert "c19 and 480 more." in header(part(columns={"user_id": ("x",)}), names)
+    assert "c19, and 480 more." in header(part(columns={"user_id": ("x",)}), names)
 
 
 def test_a_canonical_header_that_lacks_a_column_may_be_mapped():

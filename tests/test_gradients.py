@@ -268,7 +268,9 @@ def test_norms_over_keeps_the_order_of_rows_and_drops_the_filling(float64, n, si
     engine = PerSampleGradients(click_mlp(), cross_entropy)
     got = engine.norms_over(x, y, batch_size=size, progress=False)
     np.testing.assert_allclose(got, naive_norms(engine.model, cross_entropy, x, y), rtol=1e-12)
-    assert len([k for k, *_ in engine._functions if k == "norms"]) == 1  # traced once for all
+    assert (
+        len([k for k, *_ in engine._traces._functions if k == "norms"]) == 1
+    )  # traced once for all
 
 
 def test_norms_over_shows_its_progress(capsys):

@@ -186,7 +186,7 @@ def test_what_a_call_of_the_model_writes_itself_is_no_change():
     want = naive_norms(model, squared_error_loss, x, y)
     for _ in range(20):
         np.testing.assert_allclose(engine.norms(x, y), want, rtol=1e-3)
-    assert engine._renewals == 0
+    assert engine._traces.renewals == 0
     got = engine.norms_over(x, y, batch_size=8, progress=False)
     np.testing.assert_allclose(got, want, rtol=1e-3)
 
@@ -197,8 +197,8 @@ def test_a_value_that_hides_from_the_watch_is_found_by_running_the_python_again(
     engine = PerSampleGradients(around(), weighted_by_global)
     before = engine.norms(x, y)
     blind = type("Blind", (), {"changed": lambda self: False})()
-    monkeypatch.setattr(engine, "_python", blind)
-    monkeypatch.setattr("helpers.gradients.engine.watched", lambda *_: blind)
+    monkeypatch.setattr(engine._traces, "_python", blind)
+    monkeypatch.setattr("helpers.gradients.traces.watched", lambda *_: blind)
     monkeypatch.setattr("helpers.gradients.looks._PYTHON_EARLY", 20.0)  # else it takes long
     monkeypatch.setitem(globals(), "WEIGHT", 7.0)
     for _ in range(2000):  # at random, so it takes some calls

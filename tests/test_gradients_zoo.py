@@ -128,7 +128,9 @@ def test_large_gradients_are_written_out_for_some_samples_at_a_time(name, dtype,
     monkeypatch.setattr(pullback, "MOST_ENTRIES", 100)  # one to four samples
     got = PerSampleGradients(model, loss)
     np.testing.assert_allclose(got.norms(x, y), want, rtol=1e-13)
-    graph = got._functions[next(key for key in got._functions if key[0] == "norms")].graph
+    graph = got._traces._functions[
+        next(key for key in got._traces._functions if key[0] == "norms")
+    ].graph
     assert any("While" in op.type for op in graph.get_operations())
 
 

@@ -70,7 +70,7 @@ def good_notebook() -> NotebookNode:
         new_markdown_cell("# Judge things\n\n**Is this thing good?**"),
         new_markdown_cell(f"*You will learn* a lot.\n\n*You need* little.\n\n{TIME}"),
         new_code_cell(
-            "seed: int = 0  # start of every random draw", metadata={"tags": ["parameters"]}
+            "seed: int = 0  # any whole number: start", metadata={"tags": ["parameters"]}
         ),
         new_code_cell(
             "import numpy as np\n"
@@ -156,6 +156,19 @@ PLANTED = [
     ("declares_parameters", with_metadata(3, tags=[]), "exactly one cell .* 0 have it"),
     ("declares_parameters", with_metadata(8, tags=["parameters"]), "exactly one .* 2 have it"),
     ("declares_parameters", with_source(3, "seed: int = 0"), 'parameter "seed" has no comment'),
+    ("declares_parameters", with_source(3, "seed: int = 0  # in [0, 9]:"), "has no comment"),
+    (
+        "declares_parameters",
+        with_source(3, "seed: int = 0  # in [1, 9]: x"),
+        "default of seed must",
+    ),
+    ("declares_parameters", with_source(3, "seed: int = 0  # in [0, 1"), "followed by a colon"),
+    ("states_ranges", with_source(3, "seed: int = 0  # start"), '"seed" does not say which values'),
+    (
+        "states_ranges",
+        with_source(3, "path: str = ''  # where: in x"),
+        "comment with .* `any text:`",
+    ),
     ("declares_parameters", with_source(3, "seed = 0  # x"), "name: type = default"),
     ("declares_parameters", swapped(3, 4), "first code cell must be the one tagged"),
     ("imports_once", with_source(8, "import os\nclaim('a', os)"), "cells with imports: 4, 8"),
@@ -269,6 +282,22 @@ def test_the_last_notebook_needs_no_next(tmp_path: Path):
     path = tmp_path / f"{NAME}.ipynb"
     path.write_text(written(tidy(notebook)), encoding="utf-8")
     assert lint(path) == []
+
+
+@pytest.mark.parametrize(
+    "other", ["seed: int = 0  # in [0, 9]: x", "seed: float = 0  # in [0, 9]: x"]
+)
+def test_a_parameter_that_another_notebook_declares_otherwise_is_found(other: str, tmp_path: Path):
+    notebook = good_notebook()
+    with_source(3, "seed: int = 0  # in [0, 5]: start")(notebook)
+    path = write(tmp_path, notebook)
+    beside = new_notebook(cells=[new_code_cell(other, metadata={"tags": ["parameters"]})])
+    (tmp_path / "04_next_thing.ipynb").write_text(written(beside), encoding="utf-8")
+    sentence = 'the parameter "seed" is declared otherwise in 04_next_thing.ipynb'
+    assert sentence in faults(path)
+    with_source(1, other.replace("0, 9", "0, 5").replace("float", "int"))(beside)
+    (tmp_path / "04_next_thing.ipynb").write_text(written(beside), encoding="utf-8")
+    assert sentence not in faults(path)
 
 
 def test_every_rule_has_a_planted_fault():

@@ -28,6 +28,7 @@ from helpers.staging import Staged
 
 __all__ = ["Audit", "Finding", "audit"]
 
+_SHOWN = 12  # points that the verdict names
 _FEW = 200  # positives of a role, below which nothing can be concluded from it
 _BAD = 0.01
 _COPIES = 0.2
@@ -65,7 +66,9 @@ class Audit:
             return f"cannot be used: {self.problem}"
         if not self.findings:
             return "usable"
-        return f"usable with care: {'; '.join(f.short for f in self.findings)}."
+        short = [f"{finding.short:.100}" for finding in self.findings]
+        more = f"; and {len(short) - _SHOWN:,} more" if len(short) > _SHOWN else ""
+        return f"usable with care: {'; '.join(short[:_SHOWN])}{more}."
 
     def text(self) -> str:
         """Return all of it for a terminal, in lines of at most 100 characters."""
@@ -126,13 +129,13 @@ def audit(
             staged, mapping = stage_source(source, path=path, schema=schema, progress=progress)
             task = mapping.task
         connection = stack.enter_context(staged.database())
-        facts, findings = _look_at_tables(staged, connection, task)
+        facts, findings = _look_at_tables(staged, connection, task, progress=progress)
         try:
             samples = load_samples(source, path=path, schema=schema, seed=seed)
         except DataError as error:
             return Audit(source, facts, findings, str(error), f"{command('check')}")
         facts["split"], more = _look_at_split(samples, staged)
-        facts["leaks"], signs = leaks(samples, staged, connection, task)
+        facts["leaks"], signs = leaks(samples, staged, connection, task, progress=progress)
     facts["leaks"]["aucs"] = facts["leaks"]["aucs"].to_dict("records")
     return Audit(source, facts, [*findings, *more, *signs], command=command("run"))
 
@@ -160,12 +163,15 @@ def _command(source: str, path: str | Path, schema: str | Path) -> Any:
 
 
 def _look_at_tables(
-    staged: Staged, connection: duckdb.DuckDBPyConnection, task: Task
+    staged: Staged, connection: duckdb.DuckDBPyConnection, task: Task, *, progress: bool
 ) -> tuple[dict[str, Any], list[Finding]]:
     dropped = staged.facts["dropped"]
     facts: dict[str, Any] = {
         "tables": {
-            name: {**counts, "columns": columns.column_facts(staged, connection, name)}
+            name: {
+                **counts,
+                "columns": columns.column_facts(staged, connection, name, progress=progress),
+            }
             for name, counts in staged.facts["tables"].items()
         },
         "dropped": dropped,

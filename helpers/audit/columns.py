@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from helpers.assembly import name_sql
+from helpers.assembly import name_sql, narrowed, pieces
 from helpers.audit.finding import Finding, percent
 from helpers.audit.log import MANY
+from helpers.reading.files import column_meter
 from helpers.schema import canonical_tables
 from helpers.staging import Staged
 
@@ -16,6 +22,9 @@ __all__ = ["column_facts", "joins", "keys", "prices", "queries"]
 
 Facts = dict[str, Any]
 _AT_ONCE = 20  # columns that one query looks at
+#: A table of so few rows and bytes is counted in memory, where a column takes no time.
+_SMALL, _SMALL_BYTES = 100_000, 256_000_000
+_WIDE = 200  # columns from which on a query may not see all of them
 _FACTOR = 1000  # a price so many times the median is an outlier
 #: Users need no attributes, products do: their categories and prices are features.
 _LOST = {"product_features": 0.05, "users": 0.5}
@@ -23,37 +32,85 @@ _ZERO = 0.05
 _AGAIN = 0.2
 
 
-def column_facts(staged: Staged, connection: duckdb.DuckDBPyConnection, table: str) -> list[Facts]:
+def column_facts(
+    staged: Staged, connection: duckdb.DuckDBPyConnection, table: str, *, progress: bool = False
+) -> list[Facts]:
     """Return for each column of a table how much is missing, and how many values it has.
 
     Returns:
         ``column``, ``missing`` (share of the rows), ``distinct`` (about, in a large table) and
         ``remark``: ``empty``, ``constant``, ``one value a row``, or nothing.
     """
-    names = [n for n in staged.columns(table) if (table, n) != ("user_behavior", "day")]
-    rows = _one(connection, f"SELECT count(*) FROM {table}")[0]
-    distinct = "approx_count_distinct({})" if rows > MANY else "count(DISTINCT {})"
+    unique = {c.name for c in canonical_tables()[table].columns.values() if c.unique}
     facts = []
-    for start in range(0, len(names), _AT_ONCE):
-        some = names[start : start + _AT_ONCE]
-        asked = [f"count({name_sql(n)}), {distinct.format(name_sql(n))}" for n in some]
-        found = _one(connection, f"SELECT {', '.join(asked)} FROM {table}")
-        for name, known, values in zip(some, found[::2], found[1::2], strict=True):
-            stated = canonical_tables()[table].columns.get(name)
-            if stated and stated.unique:
-                values = known  # staging has dropped the repeats
-            elif rows > MANY and values > 0.9 * rows:
-                exact = f"SELECT count(DISTINCT {name_sql(name)}) FROM {table}"
-                (values,) = _one(connection, exact)
-            facts.append(
-                {
-                    "column": name,
-                    "missing": 1 - known / rows if rows else float("nan"),
-                    "distinct": values,
-                    "remark": _remark(rows, known, values),
-                }
-            )
+    with pq.ParquetFile(staged.folder / f"{table}.parquet") as stored:
+        fields = [f for f in stored.schema_arrow if (table, f.name) != ("user_behavior", "day")]
+        rows = stored.metadata.num_rows
+        small = rows <= _SMALL and _bytes(stored) <= _SMALL_BYTES
+        with column_meter(len(fields), f"columns of {table}", progress) as bar:
+            for some in pieces(fields, _AT_ONCE):
+                found = _counted(stored, some) if small else _asked(connection, stored, some, table)
+                for name, (known, values) in found.items():
+                    values = known if name in unique else values  # staging dropped the repeats
+                    facts.append(
+                        {
+                            "column": name,
+                            "missing": 1 - known / rows if rows else float("nan"),
+                            "distinct": values,
+                            "remark": _remark(rows, known, values),
+                        }
+                    )
+                bar.update(len(some))
     return facts
+
+
+def _bytes(stored: pq.ParquetFile) -> int:
+    facts = stored.metadata
+    return sum(facts.row_group(i).total_byte_size for i in range(facts.num_row_groups))
+
+
+_Counts = dict[str, tuple[int, int]]
+
+
+def _counted(stored: pq.ParquetFile, fields: Sequence[pa.Field]) -> _Counts:
+    """Return how many values each column of a small table has, and how many different ones."""
+    read = stored.read(columns=[field.name for field in fields])
+    found = {}
+    for name, values in zip(read.column_names, read.columns, strict=True):
+        if pa.types.is_dictionary(values.type):
+            values = values.cast(values.type.value_type)
+        if pa.types.is_floating(values.type):
+            values = pc.add(values, 0.0)  # -0.0 and 0.0 are one value
+        known = len(values) - values.null_count
+        found[name] = (known, pc.count_distinct(values).as_py() if known else 0)
+    return found
+
+
+def _asked(
+    connection: duckdb.DuckDBPyConnection,
+    stored: pq.ParquetFile,
+    fields: Sequence[pa.Field],
+    table: str,
+) -> _Counts:
+    """Return the same of a table that may be larger than the memory."""
+    wide = stored.metadata.num_columns > _WIDE
+    names = [field.name for field in fields]
+
+    def ask(asked: list[str], some: Sequence[pa.Field]) -> tuple:
+        rows = narrowed(connection, stored, some) if wide else nullcontext(connection)
+        with rows as told:
+            query = f"SELECT {', '.join(asked)} FROM {'narrowed' if wide else table}"
+            return _one(told, query)
+
+    many = stored.metadata.num_rows > MANY
+    distinct = "approx_count_distinct({})" if many else "count(DISTINCT {})"
+    found = ask([f"count({name_sql(n)}), {distinct.format(name_sql(n))}" for n in names], fields)
+    counts = dict(zip(names, zip(found[::2], found[1::2], strict=True), strict=True))
+    for name, field in zip(names, fields, strict=True):
+        known, values = counts[name]
+        if many and values > 0.9 * stored.metadata.num_rows:
+            counts[name] = (known, *ask([f"count(DISTINCT {name_sql(name)})"], [field]))
+    return counts
 
 
 def _one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple:

@@ -15,6 +15,7 @@ from scipy.stats import rankdata
 
 from helpers.assembly import name_sql, text_sql
 from helpers.audit.finding import Finding
+from helpers.reading.files import column_meter
 from helpers.samples import Samples
 from helpers.schema import Task, canonical_tables
 from helpers.staging import Staged
@@ -33,7 +34,12 @@ _KNOWN = 20
 
 
 def leaks(
-    samples: Samples, staged: Staged, connection: duckdb.DuckDBPyConnection, task: Task
+    samples: Samples,
+    staged: Staged,
+    connection: duckdb.DuckDBPyConnection,
+    task: Task,
+    *,
+    progress: bool = False,
 ) -> tuple[Facts, list[Finding]]:
     """Return what knows the label too well.
 
@@ -45,7 +51,7 @@ def leaks(
         and ``repeated_pairs`` (share of the test samples whose user and item train has too);
         and what to look at.
     """
-    aucs = single_feature_aucs(samples)
+    aucs = single_feature_aucs(samples, progress=progress)
     valid = samples.labels(samples.rows("valid"))
     flagged, judged = _flagged(aucs, valid)
     found = [_single(name, value, task) for name, value in flagged.items()]
@@ -86,7 +92,7 @@ def auc(labels: np.ndarray, values: np.ndarray) -> float:
     return float((ranks[positive].sum() - ones * (ones + 1) / 2) / (ones * zeros))
 
 
-def single_feature_aucs(samples: Samples) -> pd.DataFrame:
+def single_feature_aucs(samples: Samples, *, progress: bool = False) -> pd.DataFrame:
     """Return how well each raw feature alone orders the valid samples.
 
     A number is judged by its value (high or low, whichever is better), and by the mean label
@@ -98,39 +104,52 @@ def single_feature_aucs(samples: Samples) -> pd.DataFrame:
     train, valid = samples.rows("train"), samples.rows("valid")
     known, asked = samples.labels(train), samples.labels(valid)
     rows = []
-    for name in samples.features:
-        fitted, judged = (samples.features[name].iloc[r] for r in (train, valid))
-        if not pd.api.types.is_numeric_dtype(fitted):
-            best = auc(asked, _means(fitted, known, judged))
-        else:
-            by_value = auc(asked, judged.fillna(-np.inf).to_numpy())
-            parts = _parts(fitted, judged)
-            best = max(by_value, 1 - by_value, auc(asked, _means(parts[0], known, parts[1])))
-        rows.append((name, max(best, 0.5)))
+    with column_meter(samples.features.shape[1], "features", progress) as bar:
+        for name, values in samples.features.items():
+            rows.append((name, max(_auc_alone(values, train, valid, known, asked), 0.5)))
+            bar.update()
     frame = pd.DataFrame(rows, columns=["feature", "auc"])
     return frame.sort_values("auc", ascending=False, kind="stable", ignore_index=True)
 
 
-def _parts(fitted: pd.Series, judged: pd.Series) -> tuple[pd.Series, pd.Series]:
-    """Return the part of the training values that each value lies in; -1 where missing."""
-    known = fitted.dropna().to_numpy(dtype=np.float64)
+def _auc_alone(
+    values: pd.Series, train: np.ndarray, valid: np.ndarray, known: np.ndarray, asked: np.ndarray
+) -> float:
+    if not pd.api.types.is_numeric_dtype(values.dtype):
+        return auc(asked, _means(values.iloc[train], known, values.iloc[valid]))
+    number = values.to_numpy(dtype=np.float64, na_value=np.nan)
+    fitted, judged = number[train], number[valid]
+    by_value = auc(asked, np.where(np.isnan(judged), -np.inf, judged))
+    return max(by_value, 1 - by_value, auc(asked, _coded_means(*_parts(fitted, judged), known)))
+
+
+def _parts(fitted: np.ndarray, judged: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the part of the training values that each value lies in; the last where missing."""
+    known = fitted[~np.isnan(fitted)]
     shares = np.linspace(0, 1, _BINS + 1)[1:-1]
     edges = np.unique(np.quantile(known, shares, method="lower")) if len(known) else np.array([])
-
-    def part(values: pd.Series) -> pd.Series:
-        # The upper edge belongs to the part below it, so that a frequent value has its own.
-        places = np.searchsorted(edges, values.to_numpy(dtype=np.float64), side="left")
-        return pd.Series(np.where(values.isna(), -1, places))
-
-    return part(fitted), part(judged)
+    # The upper edge belongs to the part below it, so that a frequent value has its own.
+    parts = [
+        np.where(np.isnan(values), _BINS, np.searchsorted(edges, values, side="left"))
+        for values in (fitted, judged)
+    ]
+    return parts[0], parts[1]
 
 
 def _means(fitted: pd.Series, labels: np.ndarray, judged: pd.Series) -> np.ndarray:
     """Return the mean training label of each judged value, drawn to the mean of all."""
+    codes = pd.factorize(pd.concat([fitted, judged], ignore_index=True))[0]
+    return _coded_means(codes[: len(fitted)], codes[len(fitted) :], labels)
+
+
+def _coded_means(fitted: np.ndarray, judged: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the same of whole numbers; one below zero stands for no value."""
     rate = float(labels.mean())
-    by_name = pd.Series(labels.astype(np.float64)).groupby(fitted.to_numpy())
-    means = (by_name.sum() + _PRIOR * rate) / (by_name.size() + _PRIOR)
-    return judged.map(means).fillna(rate).to_numpy(dtype=np.float64)
+    named, size = fitted >= 0, int(max(fitted.max(initial=0), judged.max(initial=0))) + 1
+    sums = np.bincount(fitted[named], weights=labels[named].astype(np.float64), minlength=size)
+    rows = np.bincount(fitted[named], minlength=size)
+    means = (sums + _PRIOR * rate) / (rows + _PRIOR)
+    return np.where(judged >= 0, means[judged], rate)
 
 
 def _flagged(aucs: pd.DataFrame, valid: np.ndarray) -> tuple[dict[str, float], bool]:
@@ -150,8 +169,8 @@ def _single(name: str, value: float, task: Task) -> Finding:
     if stem == "context" or name == "position":
         column = rest if stem == "context" else name
         look = (
-            f'Look at the column "{column}" of the log: if it is written after the exposure, or '
-            "because of what the user did, leave it out (extra in schema.yaml)."
+            f'Look at the column "{column:.80}" of the log: if it is written after the exposure, '
+            "or because of what the user did, leave it out (extra in schema.yaml)."
         )
     elif task.negatives and stem in ("item", "subcategory"):
         look = (
@@ -167,7 +186,7 @@ def _single(name: str, value: float, task: Task) -> Finding:
             "It is counted from events before the cutoff. Are the times of the successes right, "
             "and does each row stand in the log once?"
         )
-    text = f"{name} alone tells the label (AUC {value:.3f} on valid). {look}"
+    text = f"{name:.80} alone tells the label (AUC {value:.3f} on valid). {look}"
     return Finding("leakage", f"{name} tells the label alone", text)
 
 
@@ -197,8 +216,8 @@ def _known_for_positives(samples: Samples) -> list[str]:
 
 def _missing(name: str) -> Finding:
     text = (
-        f'The column "{name}" is empty for every negative sample and known for positive ones, so '
-        "that it is there tells the label. Leave it out (extra in schema.yaml), or move it to "
+        f'The column "{name:.80}" is empty for every negative sample and known for positive ones, '
+        "so that it is there tells the label. Leave it out (extra in schema.yaml), or move it to "
         "the rows of the successes."
     )
     return Finding("leakage", f"{name} is known for positives only", text)

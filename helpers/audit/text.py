@@ -14,6 +14,7 @@ __all__ = ["WIDTH", "Share", "page", "table_text", "wrapped"]
 WIDTH = 100
 _LINES = 60  # of one table; the rest is counted
 _CELL = 44
+_POINTS = 20  # to look at, of one section
 
 Facts = dict[str, Any]
 Lines = list[str]
@@ -45,8 +46,10 @@ def page(facts: Facts, findings: Sequence[Finding]) -> str:
         if not body and not marked:
             continue
         lines += [title, "-" * len(title), *body]
-        for text in marked:
+        for text in marked[:_POINTS]:
             lines += wrapped(text, marker="! ")
+        if len(marked) > _POINTS:
+            lines.append(f"! ... and {len(marked) - _POINTS:,} more points like these.")
         lines.append("")
     return "\n".join(lines)
 
@@ -326,7 +329,7 @@ def _leakage(facts: Facts) -> Lines:
     found = facts.get("leaks")
     if not found:
         return []
-    best = ", ".join(f"{a['feature']} {a['auc']:.3f}" for a in found["aucs"][:5])
+    best = ", ".join(f"{a['feature']:.60} {a['auc']:.3f}" for a in found["aucs"][:5])
     lines = wrapped(
         f"AUC on valid of single features, the best of {len(found['aucs'])}: {best}. 0.5 is "
         "guessing; above 0.95 is too good for one column."

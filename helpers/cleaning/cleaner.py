@@ -81,8 +81,7 @@ class Cleaner:
             DataError: a column is missing, appears twice, or has a name that samples use.
         """
         self._plan = resolve(self.part, names, where) if check else plan_columns(self.part, names)
-        if where not in self.tally.files:
-            self.tally.files.append(where)
+        self.tally.files.setdefault(where)
 
     def clean(self, chunk: Chunk) -> pd.DataFrame:
         """Return the rows of a chunk that can be used, and count the others.

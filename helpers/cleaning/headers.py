@@ -7,18 +7,20 @@ from dataclasses import dataclass
 
 from helpers.mapping import Part
 from helpers.schema import (
+    MOST_KEPT,
     RESERVED,
     Column,
     DataError,
     Table,
     canonical_tables,
     check_columns,
+    listed,
     near_match,
+    repeated,
 )
 
 __all__ = ["Plan", "Source", "plan_columns", "resolve"]
 
-_SHOWN = 20  # names of columns in a message
 #: Names of columns that tables have on their way in; staging adds them.
 _OWN = {"_place", "_digest", "_time"}
 #: Digits with marks between them: a number, a date, a time.
@@ -74,6 +76,7 @@ def resolve(part: Part, names: list[str], where: str) -> Plan:
     else:
         _check_canonical(table, part, names, where)
     plan = plan_columns(part, names)
+    _check_kept(plan, where)
     _check_case(table, plan, where)
     return plan
 
@@ -81,7 +84,8 @@ def resolve(part: Part, names: list[str], where: str) -> Plan:
 def plan_columns(part: Part, names: list[str]) -> Plan:
     """Return what fills each column that is there, without a check."""
     table = canonical_tables()[part.table]
-    columns = part.columns or {name: (name,) for name in table.columns if name in names}
+    there = {*names}
+    columns = part.columns or {name: (name,) for name in table.columns if name in there}
     labelled = "label" in columns
     event_type = part.event_type or ("impression" if labelled else "")
     sources = []
@@ -111,7 +115,7 @@ def _check_first_line(table: Table, part: Part, names: list[str], where: str) ->
             "or Parquet."
         )
     wanted = [stored for several in part.columns.values() for stored in several] or [*table.columns]
-    if any(name in wanted for name in names) or not any(map(_VALUE.fullmatch, names)):
+    if not {*wanted}.isdisjoint(names) or not any(map(_VALUE.fullmatch, names)):
         return
     raise DataError(
         f'{where}: column "{wanted[0] if part.columns else _first_needed(table)}" is missing; the '
@@ -123,6 +127,16 @@ def _first_needed(table: Table) -> str:
     return next(column.name for column in table.columns.values() if column.needed)
 
 
+def _check_kept(plan: Plan, where: str) -> None:
+    """Refuse more further columns than can be looked at."""
+    if len(plan.extra) > MOST_KEPT:
+        raise DataError(
+            f"{where}: {len(plan.extra):,} columns would be kept beside the canonical ones, and at "
+            f"most {MOST_KEPT:,} can be, as each becomes a feature; list under extra in "
+            "schema.yaml which to keep, or leave columns out of the table."
+        )
+
+
 def _check_case(table: Table, plan: Plan, where: str) -> None:
     """Refuse further columns that only a difference in case tells from another one."""
     own = _OWN | ({"day"} if table.name == "user_behavior" else set())
@@ -131,14 +145,15 @@ def _check_case(table: Table, plan: Plan, where: str) -> None:
         known = seen.get(name.lower())
         if name.lower() in own:
             raise DataError(
-                f'{where}: the workbook makes a column "{name.lower()}" itself, so "{name}" cannot '
-                "be kept; rename or remove it, or list under extra in schema.yaml which to keep."
+                f'{where}: the workbook makes a column "{name.lower()}" itself, so "{name:.80}" '
+                "cannot be kept; rename or remove it, or list under extra in schema.yaml which to "
+                "keep."
             )
         if known:
             same = f" ({known}, if it means the same)" if known in table.columns else ""
             raise DataError(
-                f'{where}: column "{name}" differs from "{known}" in case only; rename it{same}, '
-                "or list under extra in schema.yaml which columns to keep."
+                f'{where}: column "{name:.80}" differs from "{known:.80}" in case only; rename '
+                f"it{same}, or list under extra in schema.yaml which columns to keep."
             )
         seen[name.lower()] = name
 
@@ -149,25 +164,22 @@ def _check_stated(part: Part, names: list[str], where: str) -> None:
     stated += [(name, "keeps it as extra") for name in part.extra or ()]
     stated += [(rule.column, "looks at it in leave_out") for rule in part.leave_out]
     line = f"schema.yaml, line {part.line}," if part.line else "schema.yaml"
+    there = {*names}
     for name, what in stated:
-        if name not in names:
+        if name not in there:
             raise DataError(
-                f'{where}: column "{name}" is missing, and {line} {what} ({part.table}); it has '
-                f"{_listed(names)}.{near_match(name, names)} Correct the name in schema.yaml."
+                f'{where}: column "{name:.80}" is missing, and {line} {what} ({part.table}); '
+                f"it has {listed(names)}.{near_match(name, names)} Correct the name in schema.yaml."
             )
-
-
-def _listed(names: list[str]) -> str:
-    shown = ", ".join(f"{name:.40}" for name in names[:_SHOWN])
-    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
 
 
 def _check_mapped(table: Table, part: Part, names: list[str], where: str) -> None:
     plan = plan_columns(part, names)
     used = [s for source in plan.sources for s in source.stored] + [*plan.extra]
-    twice = [n for n in used if names.count(n) > 1]
+    several = {*repeated(names)}
+    twice = [n for n in used if n in several]
     if twice:
-        raise DataError(f'{where}: column "{twice[0]}" appears twice; rename or remove one.')
+        raise DataError(f'{where}: column "{twice[0]:.80}" appears twice; rename or remove one.')
     for name in plan.extra:
         if name in RESERVED:
             raise DataError(
@@ -194,7 +206,8 @@ def _check_canonical(table: Table, part: Part, names: list[str], where: str) -> 
     try:
         check_columns(table, [*header, *stated], where=where)
     except DataError as error:
-        missing = [c.name for c in table.columns.values() if c.needed and c.name not in header]
+        there = {*header}
+        missing = [c.name for c in table.columns.values() if c.needed and c.name not in there]
         if f'"{(missing or [""])[0]}" is missing' not in str(error):
             raise
         raise DataError(

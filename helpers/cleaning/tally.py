@@ -72,7 +72,7 @@ class Tally:
         self.on_bad_rows = on_bad_rows
         self.max_bad_share = max_bad_share
         self.rows = 0
-        self.files: list[str] = []
+        self.files: dict[str, None] = {}  # in their order
         self._left_out: Counter[Fault] = Counter()
         self._bad: dict[Fault, _Count] = {}
 
@@ -171,7 +171,7 @@ class Tally:
         if not self.files:
             return self.part.table
         more = f" and {len(self.files) - 1} more" if len(self.files) > 1 else ""
-        return self.files[0] + more
+        return next(iter(self.files)) + more
 
     def _policy(self) -> str:
         if self.on_bad_rows == "stop":

@@ -18,6 +18,7 @@ __all__ = ["INEXACT", "Stored", "join_texts", "text_series", "translate"]
 #: From here on, floats no longer hold every whole number.
 INEXACT = 2.0**53
 
+_TEXT = pd.StringDtype(na_value=np.nan)
 _POWER = r"(?:[eE][+-]?[0-9]+)?$"
 
 
@@ -100,7 +101,8 @@ class Stored:
 
 
 def _arrow(values: pd.Series) -> pa.Array:
-    text = pa.array(values.astype("str"), from_pandas=True)
+    text = values if isinstance(values.dtype, pd.StringDtype) else values.astype("str")
+    text = pa.array(text.array, from_pandas=True)
     if isinstance(text, pa.ChunkedArray):
         text = text.combine_chunks()
     return text if pa.types.is_large_string(text.type) else text.cast(pa.large_string())
@@ -144,7 +146,8 @@ def text_series(text: pa.Array) -> pd.Series:
         >>> text_series(pa.array(["a", None])).dtype
         <StringDtype(na_value=nan)>
     """
-    return pd.Series(pd.array(text.cast(pa.large_string()), dtype="str"))
+    text = text if pa.types.is_large_string(text.type) else text.cast(pa.large_string())
+    return pd.Series(pd.arrays.ArrowStringArray(text, dtype=_TEXT), copy=False)
 
 
 def join_texts(columns: list[Stored], *, skip_missing: bool) -> pa.Array:

@@ -22,12 +22,13 @@ __all__ = ["draft_schema", "write_draft"]
 _NAME = "schema.yaml"
 
 
-def draft_schema(path: str | Path = "", *, source: str = "csv") -> str:
+def draft_schema(path: str | Path = "", *, source: str = "csv", progress: bool = False) -> str:
     """Return the draft of a ``schema.yaml`` for the tables of a folder or a server.
 
     Args:
         path: the folder of a ``csv`` source.
         source: ``csv``, or ``mysql`` for the server that ``WORKBOOK_DB_URL`` names.
+        progress: show a bar where looking takes long.
 
     Returns:
         YAML with comments. It can be read as it is, unless it holds a line with ``FILL IN``.
@@ -53,12 +54,19 @@ def draft_schema(path: str | Path = "", *, source: str = "csv") -> str:
         raise DataError(f"A draft is made for csv or mysql; got {source!r}.{hint}")
     if source == "csv" and not str(path):
         raise DataError("A draft needs a folder to look at; name it with --path (or path=).")
-    found = look_at_server() if source == "mysql" else look_at_folder(Path(path).expanduser())
-    return write_plan(make_plan(*found), server=source == "mysql")
+    if source == "mysql":
+        found = look_at_server()
+    else:
+        found = look_at_folder(Path(path).expanduser(), progress=progress)
+    return write_plan(make_plan(*found, progress=progress), server=source == "mysql")
 
 
 def write_draft(
-    path: str | Path = "", *, source: str = "csv", out: str | Path | None = None
+    path: str | Path = "",
+    *,
+    source: str = "csv",
+    out: str | Path | None = None,
+    progress: bool = False,
 ) -> Path:
     """Write the draft of a ``schema.yaml``; an existing file is never replaced.
 
@@ -67,6 +75,7 @@ def write_draft(
         source: ``csv`` or ``mysql``.
         out: the file to write; None: ``schema.yaml`` in the folder, for a server in the
             folder that one is in.
+        progress: show a bar where looking takes long.
 
     Returns:
         The file written.
@@ -81,7 +90,7 @@ def write_draft(
     )
     if os.path.lexists(file):
         raise DataError(_taken(file))
-    text = draft_schema(path, source=source)
+    text = draft_schema(path, source=source, progress=progress)
     try:
         with file.open("x", encoding="utf-8", newline="\n") as stream:
             stream.write(text)

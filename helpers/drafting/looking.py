@@ -7,6 +7,7 @@ gigabytes takes seconds.
 from __future__ import annotations
 
 import csv
+import fnmatch
 import gzip
 import io
 import re
@@ -21,14 +22,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from tqdm.auto import tqdm
 
 from helpers.reading.encodings import plausible_encodings
-from helpers.schema import DataError, near_match
+from helpers.schema import MOST_KEPT, DataError, near_match, repeated
 
 __all__ = ["Look", "guess_encoding", "look_at_folder", "look_at_server", "ROWS"]
 
 ROWS = 20_000  # from the head of a table
 _FURTHER = 5_000  # more rows of a head that holds more, evenly
+_PATTERNS = 100
 _HEAD = 8 << 20  # bytes
 _SLICE = 256 << 10
 _PLACES = (0.25, 0.5, 0.75, 1.0)  # where further rows are taken from
@@ -67,8 +70,12 @@ class Look:
     notes: tuple[str, ...] = field(default=())
 
 
-def look_at_folder(folder: Path) -> tuple[list[Look], dict[str, str]]:
+def look_at_folder(folder: Path, *, progress: bool = False) -> tuple[list[Look], dict[str, str]]:
     """Look at every table in a folder.
+
+    Args:
+        folder: where the tables are.
+        progress: show a bar where there are many.
 
     Returns:
         The tables, and by name why a file is none.
@@ -85,7 +92,9 @@ def look_at_folder(folder: Path) -> tuple[list[Look], dict[str, str]]:
             else f"There is no folder {folder}.{near_match(folder.name, beside)}"
         )
     looks, skipped = [], {}
-    for path in sorted(p for p in folder.iterdir() if p.is_file() and p.name[0] not in "._"):
+    paths = sorted(p for p in folder.iterdir() if p.is_file() and p.name[0] not in "._")
+    bar = tqdm(paths, "files", unit=" files", delay=2, leave=False, disable=not progress)
+    for path in bar:
         if not path.name.lower().endswith(_ENDINGS):
             for endings, remedy in _NO_TABLES.items():
                 if path.name.lower().endswith(endings):
@@ -94,6 +103,8 @@ def look_at_folder(folder: Path) -> tuple[list[Look], dict[str, str]]:
         try:
             is_parquet = path.suffix.lower() == ".parquet"
             looks.append(_look_at_parquet(path) if is_parquet else _look_at_text(path))
+        except _WidthError as error:
+            raise DataError(f"{path.name}: {error}.") from None
         except DataError as error:
             skipped[path.name] = str(error)
     if not looks:
@@ -102,24 +113,27 @@ def look_at_folder(folder: Path) -> tuple[list[Look], dict[str, str]]:
             f"{folder.name or folder}: there is no table that can be read; put CSV or Parquet "
             f"files with a line of column names there. {reasons}".strip()
         )
-    return _groups(looks, folder), skipped
+    return _groups(looks, sorted(p.name for p in folder.iterdir())), skipped
 
 
-def _groups(looks: list[Look], folder: Path) -> list[Look]:
+def _groups(looks: list[Look], present: list[str]) -> list[Look]:
     """Join files that are parts of one table: equal columns, names that differ in digits."""
     groups: dict[tuple, list[Look]] = defaultdict(list)
     for look in looks:
         kind = (look.encoding, look.delimiter, look.decimal)
         groups[re.sub(r"\d+", "*", look.name), tuple(look.frame.columns), kind].append(look)
-    joined = []
+    joined, tried = [], 0
     for (pattern, *_), members in groups.items():
         if len(members) == 1:
             joined.append(members[0])
             continue
         names = tuple(look.name for look in members)
         simple = re.sub(r"\*[*\W_]*\*", "*", pattern)
-        same = sorted(p.name for p in folder.glob(simple)) == sorted(names)
-        frame = pd.concat([members[0].frame, *(m.frame.head(2_000) for m in members[1:])])
+        # Each pattern is held against every file: the rest of very many is written out.
+        tried += 1
+        same = tried <= _PATTERNS and sorted(fnmatch.filter(present, simple)) == sorted(names)
+        rows = max(50, min(2_000, 2 * ROWS // len(members)))
+        frame = pd.concat([members[0].frame, *(m.frame.head(rows) for m in members[1:])])
         joined.append(
             replace(
                 members[0],
@@ -146,14 +160,15 @@ def _look_at_text(path: Path) -> Look:
         text = text[: text.rfind("\n") + 1] or text
     delimiter = _guess_delimiter(text)
     names, rows, lines = _read_rows(text, delimiter)
-    repeated = names in rows
-    _check_names(names, rows, repeated)
+    _check_width(len(names))
+    again = names in rows
+    _check_names(names, rows, again)
     for piece in slices if encoding != "utf-16" else ():
         inner = _decode(piece, encoding).split("\n", 1)[-1]
         rows += _read_rows("\n".join([delimiter.join(names), inner]), delimiter)[1][:2_000]
     whole = [row for row in rows if len(row) == len(names)]
     notes = [doubt] if doubt else []
-    if repeated:
+    if again:
         notes.append("the line of names stands in the file more than once")
     if len(whole) < len(rows):
         share = 1 - len(whole) / len(rows)
@@ -274,7 +289,20 @@ def _read_rows(text: str, delimiter: str) -> tuple[list[str], list[list[str]], i
     return records[0], head + rest[:: 1 + len(rest) // _FURTHER], len(records) - 1
 
 
-def _check_names(names: list[str], rows: list[list[str]], repeated: bool) -> None:
+class _WidthError(DataError):
+    """A table that no draft can be made without, perhaps, and that is too wide for one."""
+
+
+def _check_width(columns: int) -> None:
+    """Refuse more columns than a look takes in, at about a millisecond each."""
+    if columns > MOST_KEPT:
+        raise _WidthError(
+            f"it has {columns:,} columns, and a draft is made of at most {MOST_KEPT:,}; leave "
+            "columns out of the file, or write a schema.yaml by hand that names those to use"
+        )
+
+
+def _check_names(names: list[str], rows: list[list[str]], again: bool) -> None:
     """Refuse a first line that holds values instead of names, or a name twice."""
     values = [
         set(column) for column in zip(*(r for r in rows if len(r) == len(names)), strict=True)
@@ -283,25 +311,28 @@ def _check_names(names: list[str], rows: list[list[str]], repeated: bool) -> Non
         raise DataError("no line has as many values as the header")
     number = [bool(re.fullmatch(r"[-+]?[\d.,:/ -]+", name)) for name in names]
     seen = [bool(name) and name in held for name, held in zip(names, values, strict=True)]
-    if any(number) or (any(seen) and not repeated):
+    if any(number) or (any(seen) and not again):
         raise DataError(
             "its first line looks like values, not names; write a line of column names above it"
         )
     given = [name for name in names if name]
-    if len(set(given)) < len(given):
-        twice = next(name for name in given if given.count(name) > 1)
-        raise DataError(f'column "{twice}" appears twice; rename or remove one')
+    if twice := repeated(given):
+        raise DataError(f'column "{twice[0]:.80}" appears twice; rename or remove one')
 
 
 def _guess_decimal(frame: pd.DataFrame) -> str:
     """Return a comma where more numbers are written with it than with a point."""
     commas = points = 0
-    for name in frame:
-        values = frame[name].dropna()
+    for _, values in frame.items():
+        text = pa.array(values.array, from_pandas=True)
         # 1,234 may be a thousand, so three digits behind the comma say nothing.
-        commas += int(values.str.fullmatch(r"-?\d+,(?:\d{1,2}|\d{4,})").sum())
-        points += int(values.str.fullmatch(r"-?\d+\.\d+").sum())
+        commas += _fitting(text, r"^-?\d+,(?:\d{1,2}|\d{4,})$")
+        points += _fitting(text, r"^-?\d+\.\d+$")
     return "," if commas > points else "."
+
+
+def _fitting(text: pa.Array, pattern: str) -> int:
+    return pc.sum(pc.match_substring_regex(text, pattern)).as_py() or 0
 
 
 def _frame(frame: pd.DataFrame) -> pd.DataFrame:
@@ -320,6 +351,7 @@ def _percent(share: float) -> str:
 def _look_at_parquet(path: Path) -> Look:
     try:
         with pq.ParquetFile(path) as file:
+            _check_width(len(file.schema_arrow.names))
             first = next(file.iter_batches(batch_size=ROWS), None)
             batches = [first] if first is not None else []
             groups = file.num_row_groups

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from functools import cache
+from functools import lru_cache
 
 __all__ = ["ALIASES", "EVENTS", "core", "event_of", "event_in_name", "name_score", "words"]
 
@@ -60,6 +60,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "brand": "brand make manufacturer marca fabricante marque fabricant marke hersteller 品牌",
     }.items()
 }
+_AMONG = {column: frozenset(names) for column, names in ALIASES.items()}
 #: These name the row or the clock only when the whole name says so.
 _WHOLE = {"event_id": ("eventid", "rowid", "logid")}
 
@@ -85,6 +86,9 @@ EVENTS: dict[str, tuple[str, ...]] = {
 _QUALIFIERS = (
     "id uid no nr num number nummer code codigo cod key numero ref de do du of 编号 编码 号 名"
 )
+_LEFT_OUT = frozenset(_QUALIFIERS.split())
+_REMEMBERED = 1 << 17  # names, and names beside columns
+_CLOSE = 0.85
 _BEFORE = re.compile(r"^(?:id|no|nr|num|codigo|cod|code|numero)(?=..)")
 _AFTER = re.compile(r"(?<=..)(?:id|ids|number|nummer|code|key|编号|编码|号)$")
 
@@ -96,6 +100,11 @@ def words(name: str) -> list[str]:
         >>> words("Nº ticketVenta"), words("user_ID"), words("用户ID")
         (['no', 'ticket', 'venta'], ['user', 'id'], ['用户', 'id'])
     """
+    return [*_words(name)]
+
+
+@lru_cache(_REMEMBERED)
+def _words(name: str) -> tuple[str, ...]:
     plain = unicodedata.normalize("NFKD", name)
     plain = "".join(c for c in plain if not unicodedata.combining(c))
     plain = re.sub(r"(?<=[a-z\d])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", plain)
@@ -105,9 +114,10 @@ def words(name: str) -> list[str]:
         " ",
         plain,
     )
-    return [word for word in re.split(r"[\W_]+", plain.casefold()) if word]
+    return tuple(word for word in re.split(r"[\W_]+", plain.casefold()) if word)
 
 
+@lru_cache(_REMEMBERED)
 def core(name: str) -> str:
     """Return a name without words such as "id", "number" or "code".
 
@@ -115,12 +125,12 @@ def core(name: str) -> str:
         >>> core("Código artículo"), core("visitorid"), core("InvoiceNo"), core("商品编号")
         ('articulo', 'visitor', 'invoice', '商品')
     """
-    kept = [word for word in words(name) if word not in _QUALIFIERS.split()]
-    joined = "".join(kept) or "".join(words(name))
+    kept = [word for word in _words(name) if word not in _LEFT_OUT]
+    joined = "".join(kept) or "".join(_words(name))
     return _AFTER.sub("", _BEFORE.sub("", joined)) if len(kept) < 2 else joined
 
 
-@cache
+@lru_cache(16 * _REMEMBERED)
 def name_score(name: str, column: str) -> float:
     """Return how well a name fits a canonical column: 0 (not at all) to 1.1 (the very name).
 
@@ -130,24 +140,34 @@ def name_score(name: str, column: str) -> float:
         >>> name_score("Custommer", "user_id"), name_score("Country", "user_id")
         (0.6, 0.0)
     """
-    joined = "".join(words(name))
+    parts = _words(name)
+    joined = "".join(parts)
     if name.strip().casefold() == column:
         return 1.1
     if column in _WHOLE:
         return 1.0 if joined in _WHOLE[column] else 0.0
-    known = ALIASES[column]
-    if joined in known or core(name) in known:
+    known, among = ALIASES[column], _AMONG[column]
+    if joined in among or core(name) in among:
         return 1.0
-    if column == "event_time" and (set(words(name)) & set(known) or _ends(joined, known)):
+    if column == "event_time" and (not among.isdisjoint(parts) or _ends(joined, known)):
         return 0.8
-    if column == "event_time" and words(name)[1:] and words(name)[-1] in ("at", "on"):
+    if column == "event_time" and parts[1:] and parts[-1] in ("at", "on"):
         return 0.7  # clicked_at
-    if column in _BY_WORD and set(words(name)) & set(known):
+    if column in _BY_WORD and not among.isdisjoint(parts):
         return 0.7
-    if any(ord(c) > 0x3400 for c in name) and _ends(core(name), known):
+    if not name.isascii() and any(ord(c) > 0x3400 for c in name) and _ends(core(name), known):
         return 0.8
-    close = difflib.get_close_matches(core(name), known, n=1, cutoff=0.85)
-    return 0.6 if close and min(len(close[0]), len(core(name))) >= 5 else 0.0
+    return 0.6 if _is_close(core(name), known) else 0.0
+
+
+def _is_close(name: str, known: tuple[str, ...]) -> bool:
+    """Whether a name differs from the nearest known one by a slip of the pen."""
+    # Two texts agree in no more letters than the shorter one has.
+    alike = [k for k in known if 2 * min(len(k), len(name)) >= _CLOSE * (len(k) + len(name))]
+    if len(name) < 5 or not alike:
+        return False
+    close = difflib.get_close_matches(name, alike, n=1, cutoff=_CLOSE)
+    return bool(close) and len(close[0]) >= 5
 
 
 def _ends(joined: str, known: tuple[str, ...]) -> bool:

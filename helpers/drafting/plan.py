@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 
 from helpers.drafting.looking import ROWS, Look
 from helpers.drafting.names import EVENTS, event_in_name, event_of
-from helpers.drafting.roles import Guess, guess_roles
+from helpers.drafting.roles import LONGEST_NAME, Guess, guess_roles
 from helpers.drafting.rules import Rule, rules_of
 from helpers.drafting.times import parse_times
+from helpers.reading.files import column_meter
 from helpers.schema import canonical_tables
 
 __all__ = ["LogPart", "Plan", "TaskPlan", "make_plan"]
@@ -85,12 +87,20 @@ class Plan:
     unused: dict[str, str]
 
 
-def make_plan(looks: list[Look], skipped: dict[str, str]) -> Plan:
-    """Return what the tables seem to be."""
-    guesses = [guess_roles(look) for look in looks]
+def make_plan(looks: list[Look], skipped: dict[str, str], *, progress: bool = False) -> Plan:
+    """Return what the tables seem to be.
+
+    Args:
+        looks: at the tables.
+        skipped: by name, why other files are none.
+        progress: show a bar where there are many columns.
+    """
+    with column_meter(sum(look.frame.shape[1] for look in looks), "columns", progress) as bar:
+        guesses = [guess_roles(look, seen=bar.update) for look in looks]
     chosen, unused = _choose_logs(guesses)
     logs = [_log_part(guess) for guess in chosen]
-    others = [g for g in guesses if g not in chosen and g.look.name not in unused]
+    taken = {id(g) for g in chosen}
+    others = [g for g in guesses if id(g) not in taken and g.look.name not in unused]
     products, left = _choose_table(others, logs, "item_id", "product_features")
     users, left = _choose_table(left, logs, "user_id", "users")
     for guess in left:
@@ -120,7 +130,8 @@ def _choose_logs(guesses: list[Guess]) -> tuple[list[Guess], dict[str, str]]:
     alone = _is_called(logs[0], "user_behavior") or not telling
     kept = logs[:1] if alone else telling
     why = "it could hold events too, but its name does not say of which type"
-    return kept, {g.look.name: why for g in logs if g not in kept}
+    there = {id(g) for g in kept}
+    return kept, {g.look.name: why for g in logs if id(g) not in there}
 
 
 def _is_called(guess: Guess, table: str) -> bool:
@@ -237,25 +248,36 @@ def _titles(log: Guess) -> dict[str, str]:
     names = {
         c: n[0] for c, n in log.columns.items() if c in table and c not in ("item_id", "price")
     }
-    return {c: name for c, name in names.items() if _steady(log, "item_id", name) >= 0.8}
+    items = pd.factorize(log.values("item_id"))[0]
+    return {c: n for c, n in names.items() if _steady(items, log.look.frame[n]) >= 0.8}
 
 
 def _attributes(log: Guess) -> list[str]:
     """Return the columns of the log that are always the same for a user, and tell some apart."""
     if "user_id" not in log.columns:
         return []
-    few = [f.name for f in log.free if 1 < f.distinct <= 60 and f.clock is None]
-    return [name for name in few if _steady(log, "user_id", name) >= 0.95]
+    free = (f for f in log.free if len(f.name) <= LONGEST_NAME and f.clock is None)
+    few = [f.name for f in free if 1 < f.distinct <= 60]
+    users = pd.factorize(log.values("user_id"))[0]
+    return [name for name in few if _steady(users, log.look.frame[name]) >= 0.95]
 
 
-def _steady(log: Guess, key: str, name: str) -> float:
-    """Return the share of rows whose value is the most frequent one of their id."""
-    pairs = pd.DataFrame({"id": log.values(key), "value": log.look.frame[name]}).dropna()
-    counts = pairs.value_counts(["id", "value"])
-    several = counts.groupby("id").sum()
-    several = several[several > 1]  # an id that came once says nothing
-    counts = counts[counts.index.get_level_values("id").isin(several.index)]
-    return float(counts.groupby("id").max().sum() / counts.sum()) if len(counts) else 0.0
+def _steady(ids: np.ndarray, values: pd.Series) -> float:
+    """Return the share of rows whose value is the most frequent one of their id.
+
+    Args:
+        ids: a whole number for each id, -1 where there is none.
+        values: text, row by row.
+    """
+    codes = pd.factorize(values)[0]
+    both, many = (ids >= 0) & (codes >= 0), int(codes.max(initial=0)) + 1
+    pairs, counts = np.unique(ids[both].astype(np.int64) * many + codes[both], return_counts=True)
+    _, first = np.unique(pairs // many, return_index=True)
+    if not len(first):
+        return 0.0
+    rows, most = np.add.reduceat(counts, first), np.maximum.reduceat(counts, first)
+    several = rows > 1  # an id that came once says nothing
+    return float(most[several].sum() / rows[several].sum()) if several.any() else 0.0
 
 
 # --- the task ------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -11,7 +12,7 @@ from helpers.drafting.looking import Look
 from helpers.drafting.names import event_of, name_score, words
 from helpers.drafting.times import TimeFormat, find_format
 
-__all__ = ["SURE", "Facts", "Guess", "guess_roles", "numbers"]
+__all__ = ["LONGEST_NAME", "SURE", "Facts", "Guess", "guess_roles", "numbers"]
 
 _IDS = ("user_id", "item_id", "list_id", "session_id", "store_id", "event_id")
 _OTHERS = ("query", "position", "price", "quantity")
@@ -23,6 +24,8 @@ _NOT_NOW = {  # a time that is a fact about a person or product, not of an event
 }
 _BY_CONTENT = "taken because its values come again"
 _MANY = 30  # more different values than this are no event types
+#: Longer names are not proposed: a draft has to stay a file that a person reads.
+LONGEST_NAME = 200
 #: Below this a name says too little.
 SURE = 0.6
 
@@ -149,8 +152,12 @@ def _facts(look: Look, name: str) -> Facts:
     )
 
 
-def guess_roles(look: Look) -> Guess:
+def guess_roles(look: Look, *, seen: Callable[[], object] = lambda: None) -> Guess:
     """Return what each column of a table seems to be.
+
+    Args:
+        look: at the table.
+        seen: is called after a look at each column.
 
     Example:
         >>> frame = pd.DataFrame(
@@ -164,7 +171,10 @@ def guess_roles(look: Look) -> Guess:
         >>> guess.clock.text, guess.columns["user_id"], guess.is_log
         ('unix ms', ('visitorid',), True)
     """
-    guess = Guess(look, {name: _facts(look, name) for name in look.frame})
+    guess = Guess(look, {})
+    for name in look.frame:
+        guess.facts[name] = _facts(look, name)
+        seen()
     _take_time(guess)
     _take_label(guess)
     _take_by_name(guess, _IDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,6 +34,12 @@ _OTHERS = (  # what a column looks like as a whole, and its format
     (r"[A-Za-z]{3} \d{1,2}, \d{4}", "%b %d, %Y", "day"),
     (r"\d{1,2}:\d\d", "%H:%M", "hour"),
     (r"\d{1,2}:\d\d:\d\d", "%H:%M:%S", "hour"),
+)
+#: Whatever a value of any of these formats looks like.
+_ANY = re.compile(
+    "|".join(
+        f"(?:{p})" for p in (_ISO, _PARTS.pattern, r"\d{9,13}(?:\.\d+)?", *(o[0] for o in _OTHERS))
+    )
 )
 _ENOUGH = 0.85  # share of the values that a format must read
 _EARLIEST = 946_684_800  # 2000-01-01 in unix seconds
@@ -68,9 +75,17 @@ def find_format(values: pd.Series) -> TimeFormat | None:
         'no day above 12 was'
     """
     values = values.dropna()
-    if values.empty or _find(values.iloc[:: 1 + len(values) // 500]) is None:
+    some = values.iloc[:: 1 + len(values) // 500]
+    if values.empty or not _may_be_times(some.tolist()) or _find(some) is None:
         return None  # most columns are no times, and some values are enough to tell
     return _find(values)
+
+
+def _may_be_times(values: list[str]) -> bool:
+    """Whether enough values look like a time of some kind; most columns fail at once."""
+    borne = len(values) * (1 - _ENOUGH) + 1e-9
+    others = (value for value in values if not _ANY.fullmatch(value))
+    return sum(1 for _ in itertools.islice(others, int(borne) + 1)) <= borne
 
 
 def _find(values: pd.Series) -> TimeFormat | None:

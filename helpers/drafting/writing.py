@@ -9,11 +9,13 @@ from collections.abc import Iterable, Iterator
 import yaml
 
 from helpers.drafting.plan import LogPart, Plan, TaskPlan
-from helpers.drafting.roles import Facts, Guess
-from helpers.schema import canonical_tables
+from helpers.drafting.roles import LONGEST_NAME, Facts, Guess
+from helpers.schema import canonical_tables, listed
 
 __all__ = ["write_plan"]
 
+_SHOWN = 60  # columns and files that are told one by one
+_KEPT = 200  # attributes that a draft lists
 _FEW = 60  # different values of an attribute that is worth keeping
 _HEAD = """\
 # A first draft, written after a look at {what}.
@@ -34,8 +36,8 @@ def write_plan(plan: Plan, *, server: bool) -> str:
     body = "\n".join(
         [*_log_section(plan), *_products_section(plan), *_users_section(plan), *_task(plan.task)]
     )
-    names = [f"#   {_comment(name)}: {_comment(why)}\n" for name, why in plan.unused.items()]
-    unused = "".join(["#\n# Not used:\n", *names]) if names else ""
+    names = [f"#   {_comment(name)}: {_comment(why)}" for name, why in plan.unused.items()]
+    unused = "\n".join(["#\n# Not used:", *_cut(names, "files or tables"), ""]) if names else ""
     todo = '# Lines with "FILL IN" need you first.\n' if "# FILL IN" in body else ""
     what, source = ("your server", "mysql") if server else ("your files", "csv --path FOLDER")
     head = _HEAD.format(what=what, todo=todo, source=source)
@@ -72,6 +74,12 @@ def _percent(share: float) -> str:
     if share == 0:
         return "0%"
     return f"{share:.0%}" if 0.01 <= share < 0.995 else ("over 99%" if share > 0.5 else "under 1%")
+
+
+def _cut(lines: list[str], what: str) -> list[str]:
+    """Return the first lines of comments, and how many more there are."""
+    more = [f"#   ... and {len(lines) - _SHOWN:,} more {what}"] if len(lines) > _SHOWN else []
+    return [*lines[:_SHOWN], *more]
 
 
 def _check(doubt: str) -> str:
@@ -124,7 +132,7 @@ def _log_part(part: LogPart, plan: Plan) -> Iterator[str]:
         yield f"event_type: {part.event}  # {part.reason}"
     if _is_canonical(part):
         yield "# The columns carry the canonical names; the others are kept as context."
-        yield from (f"#   {_described(facts)}" for facts in guess.free)
+        yield from _cut([f"#   {_described(facts)}" for facts in guess.free], "columns")
     else:
         yield "columns:" if part.columns else "columns: {}"
         yield from _indent(_columns(part.columns, guess.doubts), "  ")
@@ -176,7 +184,8 @@ def _missing_roles(guess: Guess) -> Iterator[str]:
         "item_id": "which product it was about",
         "event_time": "when it happened",
     }
-    free = ", ".join(_comment(facts.name) for facts in guess.free) or "none"
+    free = listed([facts.name for facts in guess.free], most=_SHOWN) or "none"
+    free = " ".join(free.split())
     for column, meaning in what.items():
         if column not in guess.columns:
             yield f"  # FILL IN {column}: name the column that says {meaning}; free columns: {free}"
@@ -189,13 +198,14 @@ def _free_columns(part: LogPart, plan: Plan) -> Iterator[str]:
     if not free:
         return
     yield "# Columns without a role:"
-    for facts in free:
-        derived = facts.name in plan.attributes or facts.name in plan.titles.values()
-        yield f"#   {_described(facts)}{'; used below' if derived else ''}"
+    derived = {*plan.attributes[:_KEPT], *plan.titles.values()}
+    lines = [f"#   {_described(f)}{'; used below' * (f.name in derived)}" for f in free]
+    yield from _cut(lines, "columns")
     names = [facts.name for facts in free if facts.distinct > 1]
     if names:
         yield "# To keep some of them, where they were known when the event happened:"
-        yield f"# extra: {_list(_comment(name) for name in names)}"
+        more = f"  # and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+        yield f"# extra: {_list(_comment(name) for name in names[:_SHOWN])}{more}"
 
 
 # --- products, users, the task -------------------------------------------------------------
@@ -229,7 +239,8 @@ def _users_section(plan: Plan) -> list[str]:
         "  from: user_behavior  # no table of users was found",
         "  columns:",
         f"    user_id: {_one_or_list(user)}",
-        f"  extra: {_list(plan.attributes)}  # nearly always the same for one user",
+        f"  extra: {_list(plan.attributes[:_KEPT])}  # nearly always the same for one user",
+        *_left(plan.attributes, "  "),
         "",
     ]
 
@@ -243,13 +254,21 @@ def _table(name: str, key: str, guess: Guess) -> Iterator[str]:
     yield "columns:"
     yield from _indent(_columns(columns, guess.doubts), "  ")
     few = [f for f in free if 1 < f.distinct <= _FEW and f.unique < 0.5]
-    kept = [f.name for f in few if f.clock is None]
+    kept = [f.name for f in few if f.clock is None and len(f.name) <= LONGEST_NAME]
     if kept:
-        yield f"extra: {_list(kept)}"
-    left = [f for f in free if f.name not in kept]
+        yield f"extra: {_list(kept[:_KEPT])}"
+        yield from _left(kept, "")
+    named = {*kept[:_KEPT]}
+    left = [f"#   {_described(facts)}" for facts in free if facts.name not in named]
     if left:
         yield "# Columns without a role:"
-        yield from (f"#   {_described(facts)}" for facts in left)
+        yield from _cut(left, "columns")
+
+
+def _left(names: list[str], indent: str) -> list[str]:
+    """Return a comment on columns that would make a line too long to be read."""
+    more = len(names) - _KEPT
+    return [f"{indent}# please check: {more:,} more columns could be kept"] if more > 0 else []
 
 
 def _task(task: TaskPlan) -> list[str]:

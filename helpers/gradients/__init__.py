@@ -16,7 +16,7 @@ gradient that is never written out).
 
 Why one may trust it: ``row_loss`` and ``link`` (the loss is one of single rows, and takes what the
 model gives), ``certificate`` (the rows are independent, proved on a batch), ``looks`` (and looked
-at again later), ``watched`` (nothing in Python has changed since).
+at again later), ``watched`` and ``traces`` (nothing in Python has changed since).
 
 ``streams`` (in a fixed order: ``order``) and ``kept`` bring in any number of rows and keep their
 norms in a file, which is gone on with under the same ``fingerprint`` only. It and ``watched`` look

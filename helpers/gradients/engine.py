@@ -15,7 +15,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from helpers.backend import keras, tf
-from helpers.gradients.batches import Inputs, as_arrays, count_rows, flat, take_rows
+from helpers.gradients.batches import Inputs, count_rows, take_rows
 from helpers.gradients.certificate import (
     COUPLED,
     labels_differ,
@@ -27,22 +27,13 @@ from helpers.gradients.certificate import (
     tolerance_of,
 )
 from helpers.gradients.fingerprint import fingerprint
-from helpers.gradients.flow import Flow
 from helpers.gradients.forms import Tensor
 from helpers.gradients.kept import Pieces
 from helpers.gradients.row_loss import Loss, row_loss
 from helpers.gradients.streams import Stream, open_stream
-from helpers.gradients.traced import Traced, kinds_in, reason_of
-from helpers.gradients.tracing import (
-    as_tensors,
-    checked_model,
-    explained,
-    layers_of,
-    losses_of,
-    rows_key,
-    trace,
-)
-from helpers.gradients.watched import watched
+from helpers.gradients.traced import Traced, reason_of
+from helpers.gradients.traces import Traces, doubles, weights_of
+from helpers.gradients.tracing import checked_model, layers_of
 
 __all__ = ["PerSampleGradients"]
 
@@ -105,12 +96,7 @@ class PerSampleGradients:
     def __init__(self, model: keras.Model, loss: Loss | str | None = None) -> None:
         self.model = checked_model(model)
         self.loss = row_loss(model, loss)
-        self._flow = Flow(model, self.loss)
-        self._python = watched(model, self.loss)
-        self._functions: dict[Any, Traced] = {}
-        self._check: dict[Any, Callable[..., Any]] = {}
-        self._renewals = 0  # how often everything had to be traced anew
-        self._ones = tf.ones([0], tf.float64)
+        self._traces = Traces(model, self.loss)
 
     def norms(self, x: Inputs, y: Inputs, *, sample_weight: np.ndarray | None = None) -> np.ndarray:
         """Return ``||g_i||`` for each row of one batch.
@@ -163,7 +149,7 @@ class PerSampleGradients:
             UnsupportedOperation: a variable is used in a way that no rule covers.
             ValueError: as ``norms``, or the direction's shapes are wrong.
         """
-        x, y = self._prepared(x, y)
+        x, y = self._traces.prepared(x, y)
         variables = self.model.trainable_variables
         # Tensors pass as they are: a copy of a large table would cost more than the dot products.
         direction = [tf.convert_to_tensor(v) for v in direction]
@@ -174,7 +160,7 @@ class PerSampleGradients:
                 f"{wanted}; got {found}."
             )
         direction = [tf.cast(v, w.dtype) for v, w in zip(direction, variables, strict=True)]
-        return self._run("dots", self._flow.dots, x, y, sample_weight, direction)
+        return self._run("dots", x, y, sample_weight, direction)
 
     def certify(self, x: Inputs, y: Inputs) -> float:
         """Check on one batch that the rows are independent; return the largest mismatch.
@@ -197,15 +183,16 @@ class PerSampleGradients:
             UnsupportedOperation: a variable is used in a way that no rule covers.
             ValueError: the rows are coupled; or fewer than two rows came.
         """
-        x, y = self._prepared(x, y)
+        x, y = self._traces.prepared(x, y)
+        self._traces.renew_if_changed()
         n = count_rows(y)
         if n < 2:
             raise ValueError("certify needs at least 2 rows, to see if they are coupled; got 1.")
         weights = random_weights(n)
-        losses, pairs, tolerance = self._deltas(x, y, weights)
+        losses, pairs, tolerance = self._traces.deltas(x, y, weights)
         batches = [(take_rows(x, r), take_rows(y, r), weights[r]) for r in smaller_batches(n)]
         try:
-            alone = np.concatenate([self._deltas(*batch)[0].numpy() for batch in batches])
+            alone = np.concatenate([self._traces.deltas(*batch)[0].numpy() for batch in batches])
         except tf.errors.InvalidArgumentError as error:  # such as rows that are taken in pairs
             raise ValueError(
                 f"{COUPLED} A batch of another size fails: {reason_of(error)[0]:.300}."
@@ -314,7 +301,7 @@ class PerSampleGradients:
         stream = open_stream(self.model, x, y, label=label, batch_size=batch_size)
         if not self.model.built:  # a fingerprint tells of the weights, too
             x, y, _ = next(stream.batches(0), (None, None, None))
-            _ = x is not None and self._prepared(x, y)
+            _ = x is not None and self._traces.prepared(x, y)
         made_by = fingerprint(model=self.model, loss=self.loss)
         pieces = Pieces(Path(out), made_by, self._norms, tolerance=self._tolerance())
         for _ in pieces.add(self._batches(pieces.checked(stream), pieces.done, progress)):
@@ -325,8 +312,8 @@ class PerSampleGradients:
 
     def _batches(self, stream: Stream, start: int, progress: bool) -> Iterator[np.ndarray]:
         """Yield the norms from a row on, batch by batch, and name the rows that have none."""
-        self._renew_if_changed()
-        bad, renewals = _Bad(), self._renewals
+        self._traces.renew_if_changed()
+        bad, renewals = _Bad(), self._traces.renewals
         bar = tqdm(
             desc="gradient norms", unit=" rows", unit_scale=True, disable=not progress,
             total=stream.rows, initial=start,
@@ -334,7 +321,7 @@ class PerSampleGradients:
         with bar:
             for x, y, weight in stream.batches(start):
                 norms = self._norms(x, y, weight)
-                if self._renewals != renewals:
+                if self._traces.renewals != renewals:
                     raise ValueError(_CHANGED)
                 bad.see(norms)
                 bar.update(len(norms))
@@ -343,28 +330,26 @@ class PerSampleGradients:
 
     def _norms(self, x: Inputs, y: Inputs, sample_weight: Any) -> np.ndarray:
         """Return the norms of one batch, without a warning of those that are none."""
-        return self._run("norms", self._flow.norms, x, y, sample_weight)
+        return self._run("norms", x, y, sample_weight)
 
     def _tolerance(self) -> float:
         """Return how far rounding alone may move a norm, as a share of the largest one."""
         layers = tolerance_of(*(layer.compute_dtype for layer in layers_of(self.model)))
-        return max([layers, *(traced.tolerance for traced in self._functions.values())])
+        return max(layers, self._traces.tolerance)
 
-    def _run(
-        self, name: str, function: Callable, x: Inputs, y: Inputs, weight: Any, *more: Any
-    ) -> np.ndarray:
+    def _run(self, name: str, x: Inputs, y: Inputs, weight: Any, *more: Any) -> np.ndarray:
         """Return the values of a traced function, as float64, once the rows are certified."""
-        x, y = self._prepared(x, y)
-        self._renew_if_changed()
+        x, y = self._traces.prepared(x, y)
+        self._traces.renew_if_changed()
         n = count_rows(y)
-        weights = self._weights(weight, n)
-        traced = self._function(name, function, x, y, weights, *more)
+        weights = weights_of(weight, n)
+        traced = self._traces.function(name, x, y, weights, *more)
         if n > 1 and not traced.certified:
             found = self._certified(traced, x, y, weights, *more)
         else:
             found = self._looked_at(traced, x, y, weights, *more)
         if found is None:  # the Python of the model has changed
-            return self._run(name, function, x, y, weight, *more)
+            return self._run(name, x, y, weight, *more)
         fits = (found >= _SMALLEST) & (found < np.inf)
         if name != "norms" or fits.all() or not traced.single:
             return found
@@ -409,14 +394,14 @@ class PerSampleGradients:
         found, losses = traced(x, y, weights)
         if seen is not None:
             traced.looks.note(*seen)
-            self._see_links(*seen)
+            self._traces.see_links(*seen)
         look, python = traced.looks.due(x, y)
         if not look or len(found) < 2:
             return found
         rows = traced.looks.rows(x, y)
         some = take_rows(x, rows), take_rows(y, rows)
         alone, own_losses = traced(*some, np.asarray(weights)[rows])
-        losses, own_losses = _doubles(losses), _doubles(own_losses)
+        losses, own_losses = doubles(losses), doubles(own_losses)
         values = alone, found, rows, traced.tolerance
         if not same_alone(own_losses, losses, rows, traced.tolerance) or not (
             same_alone(*values) or same_alone(*values, self._noise(*some, *more))
@@ -425,120 +410,14 @@ class PerSampleGradients:
             raise ValueError(COUPLED)
         if not python:
             return found
-        still = self._still_computes(traced, *some, own_losses)
-        self._python_ran()
-        return found if still else None
+        return found if self._traces.still_hold(traced, *some, own_losses) else None
 
     def _noise(self, x: Inputs, y: Inputs, *direction: Any) -> np.ndarray:
         """Return how large the numbers are that cancel in each row's value."""
-        weights = self._weights(None, count_rows(y))
-        noise, _ = self._function("scales", self._flow.scales, x, y, weights)(x, y, weights)
+        weights = weights_of(None, count_rows(y))
+        noise, _ = self._traces.function("scales", x, y, weights)(x, y, weights)
         along = [float(tf.norm(v)) for vectors in direction for v in vectors]
         return noise * float(np.linalg.norm(along)) if direction else noise
-
-    def _see_links(self, x: Inputs, y: Inputs) -> None:
-        """See that the predictions of these rows are what the loss takes."""
-        if any(link.wants for link in self._flow.links):
-            outputs = flat(self.model(as_tensors(x), training=False))
-            floating = [t for t in outputs if t.dtype.is_floating]
-            for link, output in zip(self._flow.links, floating, strict=True):
-                link.see(output.numpy())
-            self._python_ran()
-
-    def _still_computes(self, traced: Traced, x: Inputs, y: Inputs, losses: np.ndarray) -> bool:
-        """Return whether the model's Python, run again, gives these losses, or a new trace does.
-
-        It need not give them exactly: Keras itself computes a cross-entropy from the logits in a
-        graph, and from clipped probabilities outside of one.
-        """
-        try:
-            now = losses_of(self.loss, as_tensors(y), self.model(as_tensors(x), training=False))
-        except Exception:  # it runs while it is traced only
-            return True
-        every = np.arange(len(losses))
-        if same_alone(_doubles(now), losses, every, 10 * traced.tolerance):
-            return True
-        weights = self._weights(None, len(losses))
-        anew = Traced(self._flow.norms, self.model, x, y, weights, places=self._flow.places)
-        if same_alone(_doubles(anew(x, y, weights)[1]), losses, every, traced.tolerance):
-            return True
-        self._renew()
-        return False
-
-    def _renew_if_changed(self) -> None:
-        """Forget what was traced if something changed that the model or the loss reads."""
-        if self._python.changed():
-            self._renew()
-
-    def _python_ran(self) -> None:
-        """Take the Python values as they are now: what a call itself has written is no change."""
-        self._python = watched(self.model, self.loss)
-
-    def _renew(self) -> None:
-        self._renewals += bool(self._functions)
-        self._functions.clear()
-        self._check.clear()
-        self._python_ran()
-
-    def _function(
-        self, name: str, function: Callable, x: Inputs, y: Inputs, weights: Any, *more: Any
-    ) -> Traced:
-        """Return a function traced for rows of this kind."""
-        key = name, self._key(x, y)
-        if key not in self._functions:
-            self._functions[key] = Traced(
-                function, self.model, x, y, weights, *more, places=self._flow.places
-            )
-            self._python_ran()
-        return self._functions[key].renewed(*more)
-
-    def _prepared(self, x: Inputs, y: Inputs) -> tuple[Inputs, Inputs]:
-        """Return checked arrays, after building a model that has never been called."""
-        x, y = as_arrays(x, y)
-        if not self.model.built:
-            with explained("The model cannot be built on these inputs."):
-                self.model(as_tensors(take_rows(x, slice(0, 1))), training=False)
-            self._python_ran()
-        return x, y
-
-    def _key(self, x: Inputs, y: Inputs) -> Any:
-        """Return what a trace of these rows depends on, and see that there is something to do."""
-        variables = self.model.trainable_variables
-        if not variables:
-            raise ValueError(
-                f'The model "{self.model.name}" has no trainable variables, so there is no '
-                "gradient. Set trainable = True."
-            )
-        return rows_key(x, y, variables)
-
-    def _weights(self, weight: np.ndarray | None, n: int) -> Any:
-        """Return one weight a row.
-
-        Raises:
-            ValueError: the shape is another one.
-        """
-        if weight is None:
-            if self._ones.shape != (n,):  # kept: batches are mostly of one size
-                self._ones = tf.ones([n], tf.float64)
-            return self._ones
-        weights = np.asarray(weight, np.float64)
-        if weights.shape != (n,):
-            raise ValueError(f"sample_weight must have shape ({n},); got {weights.shape}.")
-        return weights
-
-    def _deltas(self, x: Inputs, y: Inputs, weights: np.ndarray) -> tuple[Tensor, dict, float]:
-        """Return losses, the deltas of each use without and with weights, and the tolerance."""
-        key = self._key(x, y)
-        if key not in self._check:
-            self._check[key] = trace(self._flow.weighted_deltas, self.model, x, y, weights)
-            self._python_ran()
-        tolerance = tolerance_of(*kinds_in(self._check[key].graph))
-        return *self._check[key](*as_tensors([x, y, weights])), tolerance
-
-
-def _doubles(values: Tensor) -> np.ndarray:
-    """Return a tensor as NumPy's numbers of double precision."""
-    return values.numpy().astype(np.float64)
 
 
 def _rescaled(

@@ -3,38 +3,86 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import io
 import json
+import math
 import tokenize
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from helpers.schema import DataError
+from helpers.notebooks.ranges import ANYTHING, TYPES, Allowed, Choices, Value, read_range
+from helpers.schema import DataError, near_match
 
-__all__ = ["TYPES", "Parameter", "parameters"]
+__all__ = ["KINDS", "TYPES", "Parameter", "check_values", "parameters", "range_faults"]
 
-Value = str | int | float | bool
-
-#: The types that a parameter can have, by the name that its annotation uses.
-TYPES: dict[str, type[Value]] = {"str": str, "int": int, "float": float, "bool": bool}
+#: What the types are called in an error.
+KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One declared parameter: ``name: type = default  # comment``."""
+    """One declared parameter: ``name: type = default  # range: comment``.
+
+    Attributes:
+        name: as the notebook calls it.
+        type: of its values.
+        default: the value that the notebook declares.
+        comment: what it is, in words.
+        allowed: which values it may have; None where the notebook does not say.
+
+    Example:
+        >>> from helpers.notebooks.ranges import Interval
+        >>> epochs = Parameter("epochs", int, 3, "passes over the rows", Interval(1, 100))
+        >>> epochs.must_be, epochs.accepts(100), epochs.accepts(101)
+        ('a whole number in [1, 100]', True, False)
+    """
 
     name: str
     type: type[Value]
     default: Value
     comment: str
+    allowed: Allowed | None = None
+
+    @property
+    def must_be(self) -> str:
+        """What a value must be, in words."""
+        return f"{KINDS[self.type.__name__]}{self.allowed or ''}"
+
+    def accepts(self, value: object) -> bool:
+        """Return whether a value has the declared type and lies in the declared range.
+
+        A whole number will do where a number is declared; NaN and the infinities never do, and
+        neither does true for 1.
+        """
+        kinds = (int, float) if self.type is float else (self.type,)
+        if type(value) not in kinds:
+            return False
+        if self.type is float and not _is_finite(value):
+            return False
+        return self.allowed is None or value in self.allowed
+
+    def refusal(self, value: object, notebook: str) -> str:
+        """Return, as one paragraph, why a value is refused and what to give."""
+        hint = near_match(str(value)[:80], self.allowed.values) if self._has_choices else ""
+        return (
+            f'The parameter "{self.name}" of {notebook} must be {self.must_be}; '
+            f"got {_shown(value)}.{hint} Its default is {self.default!r}."
+        )
+
+    @property
+    def _has_choices(self) -> bool:
+        return isinstance(self.allowed, Choices)
 
 
 def parameters(path: str | Path) -> dict[str, Parameter]:
     """Return the parameters of a notebook, by name, in the order of the cell.
 
-    Each statement of the cell must read ``name: type = default  # comment``, with a type of
-    ``str``, ``int``, ``float`` or ``bool`` and a plain value. The comment may be missing here
-    (its text is then empty); ``lint`` asks for it.
+    Each statement of the cell must read ``name: type = default  # range: comment``, with a type
+    of ``str``, ``int``, ``float`` or ``bool``, a plain value, and a range as
+    :mod:`helpers.notebooks.ranges` reads it. Range and comment may be missing here (the text is
+    then empty); ``lint`` asks for them.
 
     Args:
         path: the notebook, with one cell tagged ``parameters``.
@@ -43,12 +91,12 @@ def parameters(path: str | Path) -> dict[str, Parameter]:
         The parameters; a whole number declared as ``float`` comes as a float.
 
     Raises:
-        DataError: the file cannot be read, not exactly one cell has the tag, or a line
-            of it has another form.
+        DataError: the file cannot be read, not exactly one cell has the tag, a line of it has
+            another form, or a default lies outside its own range.
 
     Example:
         >>> import tempfile
-        >>> line = "epochs: int = 3  # passes over the training rows"
+        >>> line = "epochs: int = 3  # in [1, 100]: passes over the training rows"
         >>> cell = {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": [line]}
         >>> with tempfile.NamedTemporaryFile("w", suffix=".ipynb") as file:
         ...     print(json.dumps({"cells": [cell]}), file=file, flush=True)
@@ -71,12 +119,83 @@ def parameters(path: str | Path) -> dict[str, Parameter]:
             line = ast.get_source_segment(source, statement)
             raise DataError(
                 f"{path.name}: {parameter} in the parameters cell; got `{line}`. Write "
-                "`epochs: int = 3  # passes over the training rows`."
+                "`epochs: int = 3  # in [1, 100]: passes over the training rows`."
             )
         if parameter.name in found:
             raise DataError(f'{path.name}: the parameter "{parameter.name}" is declared twice.')
         found[parameter.name] = parameter
     return found
+
+
+def check_values(
+    declared: Mapping[str, Parameter], values: Mapping[str, object], notebook: str
+) -> None:
+    """Refuse values that a running notebook got and its declaration does not allow.
+
+    Args:
+        declared: the notebook's parameters.
+        values: by name, as they are set in the notebook; others are passed over.
+        notebook: its name, for the error.
+
+    Raises:
+        DataError: a value has another type or lies outside the range.
+
+    Example:
+        >>> check_values({"seed": Parameter("seed", int, 0, "")}, {"seed": 5}, "03_train")
+    """
+    for parameter in declared.values():
+        value = values.get(parameter.name, parameter.default)
+        if parameter.accepts(value):
+            continue
+        sentence = parameter.refusal(value, notebook)
+        if parameter.type is str and not isinstance(value, str):
+            sentence += (
+                f" Write -r {parameter.name} TEXT for papermill, whose -p makes numbers of texts."
+            )
+        raise DataError(sentence)
+
+
+def range_faults(path: Path) -> Iterator[str]:
+    """Yield what is wrong with the ranges of a notebook, as ``lint`` says it.
+
+    Every parameter says which values it may have, and says the same as the notebooks beside it.
+    """
+    others = list(_readable(sorted(set(path.parent.glob("*.ipynb")) - {path})))
+    for _, declared in _readable([path]):
+        for parameter in declared.values():
+            if parameter.allowed is None:
+                yield (
+                    f'the parameter "{parameter.name}" does not say which values it may have: open '
+                    f"its comment with `in [1, 100]:`, `in {{a, b}}:` or "
+                    f"`{ANYTHING[parameter.type]}:`"
+                )
+            for name, beside in others:
+                other = beside.get(parameter.name, parameter)
+                if (other.type, other.allowed) != (parameter.type, parameter.allowed):
+                    yield f'the parameter "{parameter.name}" is declared otherwise in {name}'
+
+
+def _readable(paths: Iterable[Path]) -> Iterator[tuple[str, dict[str, Parameter]]]:
+    """Yield what notebooks declare; what is wrong with another one its own lint says."""
+    for path in paths:
+        with contextlib.suppress(DataError):
+            yield path.name, parameters(path)
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond every float
+        return False
+
+
+def _shown(value: object) -> str:
+    """Return a value as it was written, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of more than some thousand digits
+        return "a number of thousands of digits"
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _tagged_source(path: Path) -> str:
@@ -123,4 +242,11 @@ def _parameter(statement: ast.stmt, comment: str) -> Parameter | str:
         default = float(default)
     if type(default) is not wanted:
         return f"a default must have the declared type {wanted.__name__}"
-    return Parameter(statement.target.id, wanted, default, comment)
+    try:
+        allowed, words = read_range(comment, wanted)
+    except ValueError as error:
+        return str(error)
+    parameter = Parameter(statement.target.id, wanted, default, words, allowed)
+    if not parameter.accepts(default):
+        return f"the default of {parameter.name} must be {parameter.must_be}"
+    return parameter

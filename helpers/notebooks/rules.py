@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from helpers.notebooks.declared import parameters
+from helpers.notebooks.declared import parameters, range_faults
 from helpers.notebooks.execution import read, tidy, written
 from helpers.notebooks.teaching import teaching_faults
 from helpers.notebooks.times import time_faults
@@ -207,6 +207,11 @@ def _declares_parameters(page: Page) -> Iterator[str]:
         yield "the first code cell must be the one tagged `parameters`"
 
 
+def _states_ranges(page: Page) -> Iterator[str]:
+    """Each parameter says which values it may have, and the same in every notebook."""
+    yield from range_faults(page.path)
+
+
 def _imports_once(page: Page) -> Iterator[str]:
     """One cell imports all, and tells the record which notebook this is."""
     importing = [cell for cell in page.code if cell.imports]
@@ -356,6 +361,7 @@ RULES: tuple[Rule, ...] = (
     _time_is_the_measured_one,
     _closes_with_what_is_learned,
     _declares_parameters,
+    _states_ranges,
     _imports_once,
     _ends_with_its_record,
     _code_cells_are_short,

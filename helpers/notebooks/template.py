@@ -34,8 +34,8 @@ Two or three sentences: why somebody would want to know, and what will be done h
 *Time*: `refresh` writes this sentence."""
 
 _PARAMETERS = """\
-seed: int = 0  # start of every random draw
-run_dir: str = ""  # folder that keeps the results; empty keeps none"""
+seed: int = 0  # in [0, 4_000_000_000]: start of every random draw
+run_dir: str = ""  # any text: folder that keeps the results; empty keeps none"""
 
 _IMPORTS = """\
 import numpy as np

@@ -79,7 +79,8 @@ def _wanted(part: Part) -> set[str] | None:
 
 def _check_same_columns(first: _Opened, other: _Opened) -> None:
     for one, two in ((first, other), (other, first)):
-        lost = [c for c in one[1] if c not in two[1]]
+        there = {*two[1]}
+        lost = [c for c in one[1] if c not in there]
         if lost:
             raise DataError(
                 f'{two[0]}: column "{lost[0]:.80}" is missing, but {one[0]} has it; files of one '

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from helpers.chunks import Chunk
 from helpers.reading.files import meter, steady
-from helpers.schema import DataError
+from helpers.schema import DataError, check_width, repeated
 
 __all__ = ["columnar_names", "refuse_nested", "stream_columnar"]
 
@@ -35,9 +35,12 @@ def columnar_names(file: Path) -> list[str]:
     """
     with steady(file), pq.ParquetFile(file) as stored:
         names = [n for n in map(str.strip, stored.schema_arrow.names) if _is_named(n)]
-    twice = sorted({n for n in names if names.count(n) > 1})
+    check_width(len(names), file.name)
+    twice = repeated(names)
     if twice:
-        raise DataError(f'{file.name}: column "{twice[0]}" appears twice; rename or remove one.')
+        raise DataError(
+            f'{file.name}: column "{twice[0]:.80}" appears twice; rename or remove one.'
+        )
     if not names:
         raise DataError(f"{file.name}: the file has no column; it needs columns and rows.")
     return names

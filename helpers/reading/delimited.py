@@ -22,7 +22,7 @@ from helpers.chunks import Chunk
 from helpers.reading.encodings import refuse_encoding, text_pieces
 from helpers.reading.files import meter, steady
 from helpers.reading.records import LONGEST_VALUE, Block, Records, blocks, line_ends
-from helpers.schema import DataError
+from helpers.schema import DataError, check_width, repeated
 
 __all__ = ["ROWS", "DelimitedFile"]
 
@@ -154,9 +154,12 @@ class DelimitedFile:
                     f"{where}: The header is separated by {other!r}; say `delimiter: {shown}` in "
                     "schema.yaml."
                 )
-        twice = sorted({n for n in names if n and names.count(n) > 1})
+        check_width(len(names), where)
+        twice = repeated(filter(None, names))
         if twice:
-            raise DataError(f'{where}: column "{twice[0]}" appears twice; rename or remove one.')
+            raise DataError(
+                f'{where}: column "{twice[0]:.80}" appears twice; rename or remove one.'
+            )
         if names.count("") > 1:
             raise DataError(f"{where}: {names.count('')} columns have no name; name them.")
         return names

@@ -16,9 +16,9 @@ import pyarrow as pa
 from tqdm.auto import tqdm
 
 from helpers.mapping import Part
-from helpers.schema import DataError, canonical_tables, near_match
+from helpers.schema import DataError, canonical_tables, listed, near_match
 
-__all__ = ["file_names", "meter", "steady"]
+__all__ = ["column_meter", "file_names", "meter", "steady"]
 
 _ENDINGS = (".csv", ".csv.gz", ".parquet")
 _SHEETS = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".json", ".jsonl", ".xml", ".html")
@@ -102,8 +102,7 @@ def _present(folder: Path) -> list[str]:
 
 
 def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
-    return (", ".join(names[:12]) or "no table at all") + more
+    return listed(names, most=12) or "no table at all"
 
 
 def _check_kind(file: Path) -> None:
@@ -182,3 +181,8 @@ def meter(file: Path, size: int, progress: bool) -> Any:
         leave=False,
         disable=not progress,
     )
+
+
+def column_meter(total: int, what: str, progress: bool) -> Any:
+    """Return a bar of columns that are looked at; quick looks draw none."""
+    return tqdm(total=total, desc=what, unit=" columns", delay=2, leave=False, disable=not progress)

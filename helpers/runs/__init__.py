@@ -6,8 +6,8 @@ and which notebooks are finished, so that a run that was cut off can go on. A ru
 MySQL server copies its tables into ``tables/`` first, and reads only the copy.
 
 ``state`` is the folder and what is known of the run, ``reopened`` reads both back without
-believing them, ``data`` is about the tables, ``walk`` executes the notebooks, ``results``
-merges what they recorded.
+believing them, ``changes`` says which parameters may still change, ``data`` is about the
+tables, ``walk`` executes the notebooks, ``results`` merges what they recorded.
 
 A run's folder may come from somebody else. What lies in it is data: no notebook of it is
 executed, only the workbook's own by name; links in it are refused, so that nothing outside

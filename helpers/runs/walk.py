@@ -13,6 +13,7 @@ from typing import Any
 from helpers import settings
 from helpers.executor import NotebookFailed, execute_notebook
 from helpers.report import write_report
+from helpers.runs.changes import change_parameters, offer
 from helpers.runs.data import copy_tables, data_changed, try_data
 from helpers.runs.reopened import read_state
 from helpers.runs.results import collect_results, read_record, record_of
@@ -26,7 +27,7 @@ from helpers.runs.state import (
     shown,
     told,
 )
-from helpers.schema import DataError
+from helpers.schema import REPO, DataError
 
 __all__ = ["execute", "open_run", "start_run"]
 
@@ -81,12 +82,14 @@ def open_run(
         source: if given, must be the run's own; and so must all that follows.
         path: folder of the tables.
         schema: the ``schema.yaml``.
-        given: values of notebook parameters.
+        given: values of notebook parameters; of those that no finished notebook declares, other
+            ones than the run began with will do.
         names: notebooks.
 
     Raises:
         DataError: the folder holds no run, something asked for differs from what the run
-            began with, or the tables or their schema have changed since.
+            began with, a value is outside its range, or the tables or their schema have changed
+            since.
     """
     run = read_state(folder.resolve())
     asked = {
@@ -96,13 +99,13 @@ def open_run(
     }
     if names := list(names):
         asked["the notebooks"] = (settings.select_notebooks(names), run.notebooks)
-    asked |= {f"-p {n}": (str(v), str(run.given.get(n))) for n, v in (given or {}).items()}
     for option, (wanted, began) in asked.items():
         if wanted and wanted != began:
             raise DataError(
                 f"{shown(folder)} began with other settings ({option}: {began}, now {wanted}). "
                 "Resume it without options, or start a new run."
             )
+    change_parameters(run, given or {})
     run.parameters()
     if data_changed(run):
         raise DataError(
@@ -128,6 +131,7 @@ def execute(run: Run, *, show_ids: bool = False, report: bool = True) -> None:
             process is in this run.
     """
     with told(run), alone(run.folder):
+        run.save()  # parameters may have changed since it was cut off
         if run.copies:
             copy_tables(run)
         for number, name in enumerate(run.notebooks, start=1):
@@ -150,9 +154,12 @@ def execute(run: Run, *, show_ids: bool = False, report: bool = True) -> None:
 
 
 def _is_finished(run: Run, name: str) -> bool:
-    """Return whether the notebook ran to its end, and is still what ran then."""
+    """Return whether the notebook ran to its end, and it and the package are what ran then."""
     done = run.finished.get(name)
-    if done is None or done["sha256"] != _sha256(name):
+    if done is None:
+        return False
+    if done["sha256"] != _sha256(name):
+        print(f"{name}: runs again, for it or the package has changed since", flush=True)
         return False
     return not done.get("recorded") or read_record(run, name) is not None
 
@@ -181,13 +188,14 @@ def _execute_one(run: Run, name: str, title: str) -> float:
             exit_code=130,
         ) from None
     except NotebookFailed as failure:
-        fix = f"{resume}; fix it and add --resume {shown(run.folder)}."
+        may = offer(run, name)
+        fix = f"{resume}; fix it and add --resume {shown(run.folder)}.{may}"
         where = f"{name}.ipynb{failure.where}"
         if failure.kind == "DataError":
             if run.source in settings.OWN:  # a run is of one kind of data only
                 fix = (
                     "Mend the data and start a new run; while the tables and schema.yaml stay as "
-                    f"they are, --resume {shown(run.folder)} goes on with this one."
+                    f"they are, --resume {shown(run.folder)} goes on with this one.{may}"
                 )
             raise DataError(f"{failure.message} (Found by {where}. {fix})") from None
         what = str(failure)
@@ -202,4 +210,8 @@ def _execute_one(run: Run, name: str, title: str) -> float:
 
 
 def _sha256(name: str) -> str:
-    return hashlib.sha256((settings.NOTEBOOKS / f"{name}.ipynb").read_bytes()).hexdigest()
+    """Return a digest of the notebook and of the package: what ran under either is of one kind."""
+    digest = hashlib.sha256((settings.NOTEBOOKS / f"{name}.ipynb").read_bytes())
+    for file in sorted((REPO / "helpers").rglob("*.py")):
+        digest.update(file.relative_to(REPO).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
