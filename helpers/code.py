@@ -65,8 +65,8 @@ def modules_of(*modules: ModuleType | str | Path) -> set[str]:
     """Return the names of all modules whose code :func:`code_of` counts.
 
     Example:
-        >>> sorted(modules_of("helpers.cache"))
-        ['helpers', 'helpers.cache', 'helpers.code', 'helpers.schema']
+        >>> sorted(modules_of("helpers.files"))
+        ['helpers', 'helpers.files', 'helpers.schema']
     """
     return set(_closure(modules)[0])
 

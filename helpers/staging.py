@@ -84,9 +84,11 @@ class Staged:
                 connection.execute(f"CREATE VIEW {table} AS FROM read_parquet({file})")
             try:
                 yield connection
-            except duckdb.Error as error:
+            except (duckdb.Error, pa.ArrowInvalid, OSError) as error:
                 # A full disk is told elsewhere; any other kind is a mistake in a query.
-                if type(error) not in _UNREADABLE or "No space left on device" in str(error):
+                damaged = type(error) in _UNREADABLE or isinstance(error, pa.ArrowInvalid)
+                damaged |= isinstance(error, OSError) and error.errno is None  # as Arrow says it
+                if not damaged or "No space left on device" in str(error):
                     raise
                 raise DataError(
                     f"{self.folder}: the tables that are kept there cannot be read; they are "

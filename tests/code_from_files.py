@@ -20,7 +20,7 @@ CALLS = {
     *("importlib.util.spec_from_file_location", "importlib.util.module_from_spec"),
     *("yaml.load", "yaml.load_all", "yaml.full_load", "yaml.full_load_all"),
     *("yaml.unsafe_load", "yaml.unsafe_load_all"),
-    *("tempfile.mktemp", "shutil.unpack_archive", "pandas.eval", "types.FunctionType"),
+    *("tempfile.mktemp", "shutil.unpack_archive", "pandas.eval"),
     *("torch.load", "torch.jit.load", "torch.hub.load", "torch.package.PackageImporter"),
     *("ctypes.CDLL", "ctypes.PyDLL", "logging.config.dictConfig", "logging.config.fileConfig"),
 }
@@ -106,6 +106,8 @@ def _used(name: str) -> Iterator[str]:
 def _called(call: ast.Call, name: str) -> Iterator[str]:
     options = {keyword.arg: keyword.value for keyword in call.keywords}
     last = name.rpartition(".")[2]
+    if name == "types.FunctionType":  # to ask whether something is a function is no danger
+        yield f"{name} makes a function of code"
     if "allow_pickle" in options and not _is(options["allow_pickle"], False):
         yield f"{name} allows pickles"
     if name in _NUMPY and (len(call.args) > 2 or None in options):

@@ -16,12 +16,22 @@ SOURCES = sorted(
     for file in (REPO / room).rglob("*.py")
     if "_vendor" not in file.parts
 )
+#: What is found and is no danger, by file: how its sentence begins, and why.
+KNOWN = {
+    "bench/mutants/trying.py": (
+        "",
+        "runs the repository's own sources with one change, on purpose",
+    ),
+    "helpers/gradients/contents.py": ("copyreg", "asks how an object is taken apart; makes none"),
+}
 NOTEBOOKS = sorted((REPO / "notebooks").glob("*.ipynb"))
 
 
 @pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(REPO)))
 def test_no_source_reads_what_could_run(file):
-    assert running_code(file.read_text(encoding="utf-8")) == []
+    known, _ = KNOWN.get(str(file.relative_to(REPO)), ("nothing is known", ""))
+    found = running_code(file.read_text(encoding="utf-8"))
+    assert [each for each in found if not each.split(": ", 1)[1].startswith(known)] == []
 
 
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)

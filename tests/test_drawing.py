@@ -33,7 +33,8 @@ def staged(tmp_path: Path) -> Staged:
     users = pd.DataFrame({"user_id": [f"u{k}" for k in range(30)], "age": "x"})
     users.to_parquet(tmp_path / "users.parquet")
     pd.DataFrame({"item_id": list("ab")}).to_parquet(tmp_path / "product_features.parquet")
-    (tmp_path / "staged.json").write_text(json.dumps({"tables": {}, "dropped": [], "notes": []}))
+    facts = {"fingerprint": "", "labelled": False, "tables": {}, "dropped": [], "notes": []}
+    (tmp_path / "staged.json").write_text(json.dumps(facts))
     return open_staged(tmp_path)
 
 

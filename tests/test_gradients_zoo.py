@@ -116,7 +116,6 @@ def test_mixed_precision_is_followed_within_its_precision(policy):
         "one variable cut in two ways",
         "table in two widths",
         "turned and sliced",
-        "chosen and normed",
     ],
 )
 def test_large_gradients_are_written_out_for_some_samples_at_a_time(name, dtype, monkeypatch):

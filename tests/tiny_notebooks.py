@@ -45,8 +45,10 @@ def start_cell(folder: Path, name: str) -> str:
     )
 
 
+# A suite that was started in the background ignores Ctrl-C, and so would all that it starts.
 _DRIVER = """\
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from helpers import runs, settings
 from helpers.__main__ import main

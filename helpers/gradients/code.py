@@ -40,9 +40,13 @@ def plain(value: Any) -> str | None:
     return None
 
 
+_FLAGS = 0xFFFF  # above are those of ``from __future__``, which an ``exec`` inherits
+
+
 def _code(code: types.CodeType) -> str:
     """Return code without its file, its lines and its name."""
-    counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
+    flags = code.co_flags & _FLAGS
+    counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, flags)
     names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
     table = getattr(code, "co_exceptiontable", b"")
     constants = [plain(each) for each in code.co_consts]
