@@ -12,6 +12,7 @@ from gradient_models import dense_rows, linear
 from helpers.backend import keras, tf
 from helpers.gradients import PerSampleGradients, naive_norms
 from helpers.gradients.looks import Looks
+from helpers.gradients.watched import watched
 from helpers.losses import cross_entropy_loss, squared_error_loss
 
 layers, ops = keras.layers, keras.ops
@@ -384,3 +385,16 @@ def test_an_unseeded_fit_works_after_norms_were_computed():
     model.compile("sgd", "mse")
     model.fit(x, y, verbose=0)
     assert linear().built
+
+
+def test_a_large_array_beside_the_loss_is_looked_at_in_steps_and_not_copied():
+    data = np.zeros(2**22, "float64")  # 32 MB, as a trainer may hold
+
+    def loss(y, p):
+        return squared_error_loss(y, p) * (1.0 + float(data[0]))
+
+    watch = watched(around(), loss)
+    assert sum(was.nbytes for _, was in watch._arrays) <= 2**24
+    assert not watch.changed()
+    data[:] = 2.0
+    assert watch.changed()

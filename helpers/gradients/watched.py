@@ -25,6 +25,7 @@ from helpers.precision import numeric_settings
 __all__ = ["Watched", "watched"]
 
 _MISSING = object()
+_MOST_BYTES = 2**24  # of an array that is compared whole
 
 
 def watched(model: Any, loss: Any) -> Watched:
@@ -51,8 +52,8 @@ class Watched:
     """Values as they were when this was made.
 
     It sees what :mod:`helpers.gradients.fingerprint` sees, but for changes of a graph's wiring.
-    An array costs its comparison, about a millisecond for 10 MB; a table, a set or an object of C
-    its fingerprint.
+    An array costs its comparison, about a millisecond for 10 MB (of one above 16 MB some entries
+    are compared, at equal steps); a table, a set or an object of C its fingerprint.
 
     Args:
         things: whatever decides.
@@ -132,7 +133,7 @@ class Watched:
         if array.dtype.hasobject:
             self._lists.append((array.reshape(-1), [*array.reshape(-1)]))
         else:
-            self._arrays.append((array, array.copy()))
+            self._arrays.append((array, _seen(array)))
 
 
 _LIVE = (keras.Variable, tf.Variable, tf.Tensor)
@@ -166,8 +167,18 @@ def _others(now: Any, was: Any) -> bool:
     return not all(map(operator.is_, now, was)) and any(map(_other, now, was))
 
 
-def _differ(now: np.ndarray, was: np.ndarray) -> bool:
-    """Return whether the bytes of two arrays differ."""
+def _seen(array: np.ndarray) -> np.ndarray:
+    """Return what is looked at of an array: all of it, or entries at equal steps of a large one.
+
+    A loss may be a method of what holds somebody's whole data.
+    """
+    step = -(-array.nbytes // _MOST_BYTES)
+    return array.copy() if step <= 1 else array.flat[::step]
+
+
+def _differ(array: np.ndarray, was: np.ndarray) -> bool:
+    """Return whether the bytes of an array are others than they were."""
+    now = array if array.nbytes <= _MOST_BYTES else _seen(array)
     if now.shape != was.shape or now.dtype != was.dtype:
         return True
     return not np.array_equal(now, was) and now.tobytes() != was.tobytes()  # NaN equals NaN
