@@ -17,6 +17,7 @@ import numpy as np
 from helpers.backend import tf
 from helpers.gradients.batches import flat
 from helpers.gradients.forms import Tensor
+from helpers.gradients.uses import names_of_ancestors
 
 __all__ = ["Link", "bounds_of", "links_of"]
 
@@ -63,7 +64,7 @@ class Link:
     """
 
     def __init__(self, prediction: Tensor, losses: Tensor) -> None:
-        self.wants = _wanted(prediction, _ancestors(losses))
+        self.wants = _wanted(prediction, names_of_ancestors(losses))
         self.bounds = bounds_of(prediction)
         if self.wants == "logits" and self.bounds[0] >= 0.0 and self.bounds[1] <= 1.0:
             op = _origin(prediction)
@@ -143,18 +144,6 @@ def _readers(tensor: Tensor, through: frozenset[str], needed: set[str]) -> Itera
 def _meets(tensor: Tensor, through: frozenset[str], kind: str, needed: set[str]) -> bool:
     """Return whether an operation of a type reads a tensor, also behind others."""
     return any(op.type == kind for op in _readers(tensor, through, needed))
-
-
-def _ancestors(tensor: Tensor) -> set[str]:
-    """Return the names of the operations that a tensor is computed from."""
-    names: set[str] = set()
-    waiting = [tensor.op]
-    while waiting:
-        op = waiting.pop()
-        if op.name not in names:
-            names.add(op.name)
-            waiting.extend(t.op for t in op.inputs)
-    return names
 
 
 def _origin(tensor: Tensor) -> Any:

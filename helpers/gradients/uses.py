@@ -30,6 +30,7 @@ __all__ = [
     "UnsupportedOperation",
     "Use",
     "find_uses",
+    "names_of_ancestors",
 ]
 
 #: How a tensor is made of variables: the numbers of one variable in its own order, the
@@ -165,7 +166,7 @@ def find_uses(losses: Tensor, variables: Sequence[keras.Variable], inputs: Any) 
         inputs: traced inputs and labels, in any nesting.
     """
     graph, batch = losses.graph, tf.shape(losses)[0]
-    needed = _names_of_ancestors(losses)
+    needed = names_of_ancestors(losses)
     places = {t.name: FIRST for t in tf.nest.flatten(inputs)}
     rows = set(places)
     handles = [graph.capture(v.value.handle) for v in variables]
@@ -291,7 +292,7 @@ def _lost_by(tensor: Tensor, places: Mapping[str, Places]) -> str:
     return ""
 
 
-def _names_of_ancestors(tensor: Tensor) -> set[str]:
+def names_of_ancestors(tensor: Tensor) -> set[str]:
     """Return the names of the operations that the tensor is computed from."""
     names: set[str] = set()
     waiting = [tensor.op]
