@@ -1,4 +1,4 @@
-"""Do scores foretell what retraining gives? ``helpers.attribution`` at full size.
+"""Do scores foretell what retraining gives? ``helpers.experiments.retraining`` at full size.
 
 ``make attribution`` runs it, with ``ARGS="--subsets 50"`` for other sizes. Each finished half is
 kept in ``runs/attribution``: what was stopped goes on where it was. The table goes to
@@ -19,11 +19,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from helpers.attribution import AttributionSettings, attribution_table
+from helpers.base.errors import DataError
+from helpers.base.paths import REPO
 from helpers.cache import code_of, write_atomically
-from helpers.record import versions
+from helpers.experiments.retraining import AttributionSettings, attribution_table
+from helpers.notebooks.record import versions
 from helpers.samples import Samples, load_samples
-from helpers.schema import REPO, DataError
 
 #: Settings that a person may change on the command line, all of them whole numbers.
 SIZES = ("rows", "goals", "subsets", "seeds", "score_seeds", "updates", "batch_size", "stride",
@@ -56,7 +57,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
 def folder_of(kept: Path, samples: Samples, settings: AttributionSettings) -> Path:
     """Return the halves' folder, one for each data set, size and state of the code."""
     sizes = {name: getattr(settings, name) for name in HALVES}
-    code = code_of("helpers.attribution.halves")
+    code = code_of("helpers.experiments.retraining.halves")
     key = [samples.fingerprint, sizes, code, versions()]
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     folder = kept / f"{samples.source}-{digest}"
@@ -73,7 +74,7 @@ def write_results(
         "source": samples.source,
         "fingerprint": samples.fingerprint,
         "settings": asdict(settings),
-        "code": code_of("helpers.attribution"),
+        "code": code_of("helpers.experiments.retraining"),
         "judged_on": "attribution rows of users on whom no damping was chosen",
         "seconds_of_the_last_call": round(seconds, 1),
         "versions": versions(),

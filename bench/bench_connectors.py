@@ -18,8 +18,8 @@ from pathlib import Path
 
 from bench_mysql import fill
 
-from helpers.database import create_tables, open_database
-from helpers.mysql_server import missing_server, private_server
+from helpers.data.database import create_tables, open_database
+from helpers.data.mysql_server import missing_server, private_server
 
 _ROWS = 1_500_000
 _TABLE = Path(__file__).with_name("connectors.csv")
@@ -32,7 +32,7 @@ import pandas as pd
 url, way, rows = sys.stdin.read(), sys.argv[1], 0
 clock = time.perf_counter()
 if way == "stream":
-    from helpers.database import open_database
+    from helpers.data.database import open_database
     with open_database(url) as database:
         for chunk in database.stream("user_behavior"):
             rows += len(chunk.frame)

@@ -12,8 +12,8 @@ import json
 import subprocess
 import sys
 
-from helpers.database import Database, create_tables, open_database
-from helpers.mysql_server import missing_server, private_server
+from helpers.data.database import Database, create_tables, open_database
+from helpers.data.mysql_server import missing_server, private_server
 
 _SIZES = (1_500_000,)
 
@@ -28,8 +28,8 @@ FROM seq_{first}_to_{last}
 _MEASURE = """
 import json, resource, sys, time
 from pymysql.cursors import SSCursor
-from helpers.database import open_database
-from helpers.database.address import read_address
+from helpers.data.database import open_database
+from helpers.data.database.address import read_address
 
 url, way = sys.stdin.read(), sys.argv[1]
 rows, checksum = 0, None

@@ -24,8 +24,8 @@ def pieces(folder, name):
     )
 """,
     "stream_files": """
-from helpers.mapping import Part
-from helpers.reading import stream_files
+from helpers.data.schema_file import Part
+from helpers.data.files import stream_files
 def pieces(folder, name):
     return (c.frame for c in stream_files(Part("user_behavior", files=(name,)), folder))
 """,

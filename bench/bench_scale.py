@@ -41,7 +41,7 @@ TO '{folder}/product_features.csv' (HEADER)
 _MEASURE = """
 import json, sys, time
 from helpers.samples import load_samples
-from helpers.sources import stage_source
+from helpers.data.sources import stage_source
 folder, clock, steps = sys.argv[1], time.perf_counter(), {}
 
 def step(name):

@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from helpers.settings import WALK
+from helpers.commands.run_request import WALK
 
 MEGABYTE = 2**20 if sys.platform == "darwin" else 2**10  # of ru_maxrss: bytes, or kilobytes
 

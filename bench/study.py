@@ -26,22 +26,23 @@ from pathlib import Path
 
 import pandas as pd
 
+from helpers.backend import numeric_settings
+from helpers.base.errors import DataError
+from helpers.base.paths import REPO
 from helpers.cache import code_of, write_atomically
-from helpers.digests import digest_of
-from helpers.judging import Budget, detect, make_trainer, make_world
-from helpers.models import LADDER
-from helpers.noise import Noise
-from helpers.precision import numeric_settings
-from helpers.record import versions
-from helpers.samples import Samples, load_samples
-from helpers.schema import REPO, DataError
-from helpers.study import (
+from helpers.cache.digests import digest_of
+from helpers.experiments.detection import Budget, detect, make_trainer, make_world
+from helpers.experiments.study import (
     Bench,
     Settings,
     act_as_recommended,
     keep_curve,
     run_study,
 )
+from helpers.models import LADDER
+from helpers.notebooks.record import versions
+from helpers.samples import Samples, load_samples
+from helpers.samples.noise import Noise
 
 #: What is planted where scores are judged, and where the recommended action is.
 DETECTED = {
@@ -112,7 +113,7 @@ def folder_of(kept: Path, samples: Samples, settings: Settings) -> Path:
     """Return the folder of finished pieces, one for each data set, size and state of the code."""
     # An interval's repeats change no training.
     sizes = {name: value for name, value in asdict(settings).items() if name != "repeats"}
-    key = [samples.fingerprint, sizes, code_of("helpers.study"), versions()]
+    key = [samples.fingerprint, sizes, code_of("helpers.experiments.study"), versions()]
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     folder = kept / f"{samples.source}-{digest}"
     folder.mkdir(parents=True, exist_ok=True)

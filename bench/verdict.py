@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 
-from helpers import verdict
+from helpers.base.paths import REPO
 from helpers.cache import write_atomically
-from helpers.schema import REPO
+from helpers.experiments import verdict
 
 MARKS = ("<!-- decisions: written by make study -->", "<!-- end of decisions -->")
 

@@ -1,35 +1,22 @@
 """The code that the notebooks share: one room per idea, and imports that go one way.
 
-Data flows from left to right, and a room imports only from rooms to its left::
+Data flow from left to right, and a room imports only from rooms to its left::
 
-    schema -> code, files -> cache, shelf, digests -> mapping
-           -> synthetic, journey, foreign -> cleaning -> reading, database
-           -> mysql_server -> assembly, copies -> staging -> drawing -> sources
-           -> history, features, encoding -> labels, negatives -> samples
-           -> drafting, audit, serving -> noise
-           -> losses, denoising -> models -> gradients -> importance
-           -> attribution -> actions
-           -> calibration, ranking, intervals, evaluation -> judging -> study -> verdict
-           -> plots -> interactive
-           -> notebooks -> record, recorded -> report -> runs -> checks -> __main__
+    base, schema, cache, backend, losses, evaluation
+        -> data -> samples -> actions -> models -> gradients -> importance -> experiments
+        -> plots -> notebooks -> commands -> exercises
 
-What tables look like: ``schema``; what is what in a person's own: ``mapping``. What a person,
-or somebody else's folder, gives as a small file: ``files``; what is kept without any code in it:
-``cache``, ``shelf``; whether a copy of tables is one: ``copies``; what a run's folder says:
-``recorded``. How tables come
-in, piece by piece: ``reading`` (files), ``database`` (MySQL), ``cleaning``, ``staging``; whom to
-look at: ``drawing``; all of it: ``sources``. Samples and their features, all from before a
-cutoff: ``samples`` (``labels``, ``negatives``, ``history``, ``features``, ``encoding``). The
-commands about own data: ``drafting`` (init), ``audit`` (check), ``serving`` (mysql). What a
-What makes a kept result old: ``code``, ``digests``, ``precision``. What a
-loss is: ``losses``; losses that suspect themselves: ``denoising``. The ladder and how it is
-fitted: ``models``. Exact per-sample gradients: ``gradients``. Scores: ``importance``; whether
-they foretell what retraining gives: ``attribution``; wrong labels planted to judge them:
-``noise``. What to do with scores: ``actions``. Metrics and intervals:
-``evaluation``, ``intervals``. Which score tells the truth: ``judging``; whether acting helped:
-``study``; what follows: ``verdict``. Every figure: ``plots``;
-those that a reader can move: ``interactive``. What a notebook keeps: ``record``. Running the
-notebooks and telling about it: ``runs``, ``report``. Exercises: ``checks``.
+Errors, paths, words, files read with care: ``base``. What tables look like: ``schema``. Results of
+slow work, kept until something that made them changes: ``cache``. TensorFlow, kept quiet:
+``backend``. What a loss is: ``losses``. Metrics, and how sure they are: ``evaluation``.
+
+From anyone's files or server to tables: ``data``. From tables to rows that a model reads:
+``samples``. What to do with scores: ``actions``. The ladder of models: ``models``. Exact
+per-sample gradients: ``gradients``. Scores: ``importance``. Whether scores tell the truth, and
+whether acting on them helps: ``experiments``.
+
+Figures: ``plots``. What a notebook calls, and what must hold in its file: ``notebooks``. What each
+command of ``python -m helpers`` does: ``commands``. Self-checks: ``exercises``.
 
 Start with :func:`helpers.samples.load_samples` and read from left to right.
 """

@@ -118,9 +118,9 @@ def _with_negative_values(words: list[str]) -> list[str]:
 
 def _do(options: argparse.Namespace) -> int:
     # Not above: pandas and papermill take seconds, and --help should take none.
-    from helpers.files import check_path
-    from helpers.runs import RunError
-    from helpers.schema import DataError
+    from helpers.base.errors import DataError
+    from helpers.base.small_files import check_path
+    from helpers.commands.run import RunError
 
     try:
         for name, option in _PATHS.items():
@@ -189,7 +189,7 @@ def _fault(error: Exception) -> str:
 
 def _source(options: argparse.Namespace) -> str:
     """Return the source that is asked for; a folder alone means files."""
-    from helpers.schema import DataError
+    from helpers.base.errors import DataError
 
     if options.source:
         return options.source
@@ -205,10 +205,11 @@ def _source(options: argparse.Namespace) -> str:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from helpers import runs, settings
-    from helpers.schema import DataError
+    from helpers.base.errors import DataError
+    from helpers.commands import run as runs
+    from helpers.commands import run_request
 
-    given = settings.read_parameter_file(options.file) if options.file else {}
+    given = run_request.read_parameter_file(options.file) if options.file else {}
     given |= {name: value.strip() for name, value in options.parameters}
     asked = {"path": options.path, "schema": options.schema}
     asked |= {"given": given, "names": options.notebooks}
@@ -228,15 +229,16 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from helpers import report, runs
+    from helpers.commands import run as runs
+    from helpers.commands.report import page as report
 
     print(f"Report: {runs.shown(report.write_report(options.run, show_ids=options.show_ids))}")
 
 
 def _init(options: argparse.Namespace) -> None:
-    from helpers.drafting import write_draft
-    from helpers.runs import shown
-    from helpers.settings import check_data
+    from helpers.commands.init import write_draft
+    from helpers.commands.run import shown
+    from helpers.commands.run_request import check_data
 
     source = options.source or "csv"
     check_data(source, options.path)
@@ -255,8 +257,8 @@ def _init(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from helpers.audit import audit
-    from helpers.settings import check_data
+    from helpers.commands.check import audit
+    from helpers.commands.run_request import check_data
 
     source = _source(options)
     check_data(source, options.path, options.schema)
@@ -267,8 +269,8 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _mysql(options: argparse.Namespace) -> None:
-    from helpers.serving import serve
-    from helpers.settings import check_data
+    from helpers.commands.mysql import serve
+    from helpers.commands.run_request import check_data
 
     source = _source(options)
     check_data(source, options.path, options.schema)

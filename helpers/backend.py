@@ -19,7 +19,7 @@ import os
 import threading
 from collections.abc import Iterator
 
-__all__ = ["deterministic", "keras", "quiet_stderr", "tf"]
+__all__ = ["deterministic", "keras", "numeric_settings", "quiet_stderr", "tf"]
 
 
 @contextlib.contextmanager
@@ -75,3 +75,24 @@ def deterministic() -> Iterator[None]:
             _open_blocks -= 1
             if not _open_blocks and not _before:
                 _config.disable_op_determinism()
+
+
+def numeric_settings() -> dict[str, str | float | bool]:
+    """Return versions and settings that belong into the key of a result of TensorFlow.
+
+    Threads and processors are left out: they change the last digits only, and what is kept may
+    go with its owner from one machine to another.
+
+    Example:
+        >>> numeric_settings()["floatx"]
+        'float32'
+    """
+    return {
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "floatx": keras.config.floatx(),
+        "epsilon": keras.config.epsilon(),
+        "image_data_format": keras.config.image_data_format(),
+        "policy": keras.config.dtype_policy().name,
+        "tensor_float_32": tf.config.experimental.tensor_float_32_execution_enabled(),
+    }

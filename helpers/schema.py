@@ -1,4 +1,4 @@
-"""What the tables must look like, and sentences for when they do not.
+"""What the canonical tables must look like, and sentences for when they do not.
 
 ``data/schema.yaml`` states the canonical tables. This module reads it, checks
 headers against it, and says what a task is. It knows nothing about where rows come from.
@@ -6,37 +6,26 @@ headers against it, and says what a task is. It knows nothing about where rows c
 
 from __future__ import annotations
 
-import difflib
-from collections import Counter
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import yaml
 
+from helpers.base.errors import DataError
+from helpers.base.paths import DATA
+from helpers.base.words import listed, near_match, repeated
+
 __all__ = [
-    "DATA",
     "MOST_KEPT",
     "MOST_STORED",
-    "REPO",
     "RESERVED",
     "Column",
-    "DataError",
     "Table",
     "Task",
     "canonical_tables",
     "check_columns",
     "check_width",
-    "listed",
-    "near_match",
-    "repeated",
 ]
-
-#: The repository's root, and its folder of bundled data.
-REPO = Path(__file__).resolve().parent.parent
-DATA = REPO / "data"
-
 
 #: Names that samples give to columns of their own; a table's extra columns need other names.
 RESERVED = (
@@ -49,12 +38,6 @@ RESERVED = (
 MOST_KEPT = 10_000
 #: Columns that a stored table may have, kept or not.
 MOST_STORED = 20_000
-#: Longer names are no slips of the pen, and comparing them takes the square of their length.
-_LONGEST_MATCH = 100
-
-
-class DataError(ValueError):
-    """Bad input of a person: its message says what, where and what to do."""
 
 
 @dataclass(frozen=True)
@@ -146,32 +129,6 @@ def canonical_tables() -> dict[str, Table]:
     }
 
 
-def near_match(name: str, known: Iterable[str]) -> str:
-    """Return `` Did you mean "x"?`` for the closest known name, or an empty text.
-
-    Example:
-        >>> near_match("user", ["user_id", "item_id"])
-        ' Did you mean "user_id"?'
-    """
-    name, known = str(name), [k for k in map(str, known) if len(k) <= _LONGEST_MATCH]
-    found = (
-        difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        if len(name) <= _LONGEST_MATCH
-        else []
-    )
-    return f' Did you mean "{found[0]}"?' if found else ""
-
-
-def repeated(names: Iterable[str]) -> list[str]:
-    """Return the names that are there more than once, sorted.
-
-    Example:
-        >>> repeated(["b", "a", "c", "b", "a"])
-        ['a', 'b']
-    """
-    return sorted(name for name, times in Counter(names).items() if times > 1)
-
-
 def check_width(columns: int, where: str) -> None:
     """Refuse a stored table of more columns than :data:`MOST_STORED`.
 
@@ -203,7 +160,7 @@ def check_columns(table: Table, columns: list[str], *, where: str) -> None:
         >>> check_columns(canonical_tables()["users"], ["user"], where="users.csv")
         Traceback (most recent call last):
             ...
-        helpers.schema.DataError: users.csv: column "user_id" is missing; it has user. Did you ...
+        helpers.base.errors.DataError: users.csv: column "user_id" is missing; it has user. Did ...
     """
     twice = repeated(columns)
     if twice:
@@ -221,17 +178,6 @@ def check_columns(table: Table, columns: list[str], *, where: str) -> None:
                 f'{where}: column "{column.name}" is missing; it has {listed(columns)}.'
                 f"{_rename_hint(column.name, columns)}"
             )
-
-
-def listed(names: Sequence[str], *, most: int = 20) -> str:
-    """Return names for a message, cut short: of a file without a header they would be a row.
-
-    Example:
-        >>> listed([f"c{n}" for n in range(5_000)], most=2)
-        'c0, c1, and 4,998 more'
-    """
-    shown = ", ".join(name[:40] for name in names[:most])
-    return f"{shown}, and {len(names) - most:,} more" if len(names) > most else shown
 
 
 def _rename_hint(name: str, columns: list[str]) -> str:

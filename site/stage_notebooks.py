@@ -16,8 +16,8 @@ from typing import Any
 
 from stage_links import REPO, localised
 
+from helpers.commands.run_request import RESERVED
 from helpers.notebooks import parameters
-from helpers.settings import RESERVED
 
 NOTEBOOKS = REPO / "notebooks"
 

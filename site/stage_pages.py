@@ -162,7 +162,27 @@ def room_list() -> str:
 
 def room_page(room: str) -> str:
     """Return the page of a room: everything that it offers, from the docstrings."""
-    return f"# {room}\n\n```{{eval-rst}}\n.. automodule:: helpers.{room}\n   :members:\n```\n"
+    inside = [] if (HELPERS / f"{room}.py").exists() else _unshown(HELPERS / room)
+    names = [f"helpers.{room}", *inside]
+    parts = [f"```{{eval-rst}}\n.. automodule:: {n}\n   :members:\n```\n" for n in names]
+    return f"# {room}\n\n" + "\n".join(parts)
+
+
+def _unshown(folder: Path) -> list[str]:
+    """Return the modules and packages of a room whose face hands nothing on."""
+    if re.search(r"__all__ = \[\n", (folder / "__init__.py").read_text(encoding="utf-8")):
+        return []
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".py" and path.stem[:2] != "__":
+            found.append(_module(path.with_suffix("")))
+        elif (path / "__init__.py").exists():
+            found += [_module(path), *_unshown(path)]
+    return found
+
+
+def _module(path: Path) -> str:
+    return ".".join(path.relative_to(REPO).parts)
 
 
 def _summary(room: str) -> str:

@@ -10,7 +10,7 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
-from helpers.schema import DataError
+from helpers.base.errors import DataError
 
 __all__ = [
     "HEADER",

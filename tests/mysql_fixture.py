@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
+import psutil
 import pymysql
 import pytest
 
-from helpers.database import Database, open_database
-from helpers.database.address import read_address
-from helpers.mysql_server import Server, missing_server, private_server
+from helpers.data.database import Database, open_database
+from helpers.data.database.address import read_address
+from helpers.data.mysql_server import Server, missing_server, private_server
 
 
 def need_server() -> None:
@@ -53,3 +56,22 @@ def database(server: Server) -> Iterator[Database]:
     execute(server, "DROP DATABASE shop", "CREATE DATABASE shop", database="mysql")
     with open_database(server.url) as opened:
         yield opened
+
+
+def processes(folder: str | Path) -> list[psutil.Process]:
+    """Return the processes that run for a folder: the keeper and the server."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if any(str(folder) in part for part in process.info["cmdline"] or []):
+            found.append(process)
+    return found
+
+
+def gone(folder: str | Path, *, within_s: float = 20.0) -> bool:
+    """Return whether the folder and its processes go away."""
+    patience = time.monotonic() + within_s
+    while time.monotonic() < patience:
+        if not processes(folder) and not Path(folder).exists():
+            return True
+        time.sleep(0.05)
+    return False

@@ -7,8 +7,8 @@ from functools import cache
 
 import numpy as np
 
+from helpers.data.sources import open_source
 from helpers.samples import Samples, make_samples
-from helpers.sources import open_source
 
 
 @cache

@@ -9,10 +9,11 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 
-from helpers import features, samples, sources
-from helpers.cleaning import clean_rows
+from helpers.data import sources
+from helpers.data.cleaning import clean_rows
+from helpers.data.sources import Tables
+from helpers.samples import Samples, features, samples
 from helpers.schema import Task, canonical_tables
-from helpers.sources import Tables
 
 #: Dates that give every role some of the background's twenty days from 2025-01-01.
 DATES = {
@@ -106,3 +107,14 @@ def raw_view(tables: Tables) -> tuple[pd.DataFrame, pd.DataFrame]:
     ):
         table = samples.make_samples(tables).table
     return table, seen["raw"]
+
+
+def assert_equal_samples(left: Samples, right: Samples) -> None:
+    """Assert that all a model or a reader gets is equal."""
+    pd.testing.assert_frame_equal(left.table, right.table)
+    pd.testing.assert_frame_equal(left.features, right.features)
+    np.testing.assert_array_equal(left.dense, right.dense)
+    assert left.feature_names == right.feature_names
+    assert left.sizes == right.sizes
+    for name, numbers in left.numbers.items():
+        np.testing.assert_array_equal(numbers, right.numbers[name])

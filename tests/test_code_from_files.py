@@ -8,7 +8,7 @@ import tomllib
 import pytest
 from code_from_files import running_code
 
-from helpers.schema import REPO
+from helpers.base.paths import REPO
 
 SOURCES = sorted(
     file

@@ -12,7 +12,7 @@ import tomllib
 import pytest
 import yaml
 
-from helpers.schema import REPO
+from helpers.base.paths import REPO
 
 CONTRIBUTING = (REPO / "CONTRIBUTING.md").read_text(encoding="utf-8")
 CHANGELOG = (REPO / "CHANGELOG.md").read_text(encoding="utf-8")
@@ -44,10 +44,10 @@ def test_every_make_target_that_contributing_names_exists():
         ("sample_losses", "helpers/importance/errors.py"),
         ("SCORES", "helpers/importance/table.py"),
         ("_score", "helpers/importance/table.py"),
-        ("ACTIONS", "helpers/study/plans.py"),
+        ("ACTIONS", "helpers/experiments/study/plans.py"),
         ("RULES", "helpers/notebooks/rules.py"),
-        ("draw_logit", "helpers/interactive.py"),
-        ("logit_slider", "helpers/interactive.py"),
+        ("draw_logit", "helpers/plots/interactive.py"),
+        ("logit_slider", "helpers/plots/interactive.py"),
     ],
 )
 def test_every_name_that_contributing_says_to_copy_is_in_its_file(name: str, file: str):

@@ -22,7 +22,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from helpers.schema import REPO
+from helpers.base.paths import REPO
 
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 BUILD = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["build-system"]

@@ -17,26 +17,16 @@ ROOT = Path(helpers.__file__).parent
 
 #: The rooms from left to right. A room may import only from rooms to its left.
 ORDER = (
-    *("schema", "code", "files", "cache", "shelf", "digests", "mapping", "chunks"),
-    *("synthetic_world", "synthetic", "journey", "foreign", "cleaning", "reading", "database"),
-    *("mysql_server", "assembly", "copies", "staging", "drawing", "sources"),
-    *("history", "encoding", "features", "labels", "negatives", "samples"),
-    *("drafting", "audit", "serving", "noise"),
-    *("backend", "precision", "profiling", "losses", "denoising"),
-    *("models", "gradients", "importance", "attribution", "actions"),
-    *("calibration", "ranking", "intervals", "evaluation"),
-    *("judging", "study", "verdict", "plots", "interactive"),
-    *("notebooks", "record", "settings", "report_text", "recorded", "report"),
-    *("executor", "runs"),
-    *("checks", "__main__"),
+    *("base", "schema", "cache", "backend", "losses", "evaluation"),
+    *("data", "samples", "actions", "models", "gradients", "importance", "experiments"),
+    *("plots", "notebooks", "commands", "exercises", "__main__"),
 )
 #: Only these rooms may load TensorFlow when they are imported.
-WITH_TENSORFLOW = {"backend", "precision", "profiling", "models", "gradients", "importance"}
-WITH_TENSORFLOW |= {"attribution", "judging", "study"}
+WITH_TENSORFLOW = {"backend", "models", "gradients", "importance", "experiments"}
 #: They take it from `backend`, which starts it quietly; `profiling` reads a file format of its own.
-MAY_NAME_TENSORFLOW = {"backend", "profiling"}
-#: `losses` may use it inside a function: its NumPy half must work without.
-MAY_USE_BACKEND = WITH_TENSORFLOW | {"losses", "denoising"}
+MAY_NAME_TENSORFLOW = {"backend", "gradients"}
+#: Inside a function only: their NumPy half must work without.
+MAY_USE_BACKEND = WITH_TENSORFLOW | {"losses", "actions"}
 
 
 def sources() -> dict[str, str]:
@@ -109,10 +99,10 @@ def test_imports_point_only_to_the_left():
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("sources", "from helpers.models import Model"),
-        ("sources", "import helpers.models"),
-        ("sources", "from helpers import models"),
-        ("plots.style", "def f():\n    from helpers.runs import run"),
+        ("data.sources", "from helpers.models import Model"),
+        ("data.sources", "import helpers.models"),
+        ("data.sources", "from helpers import models"),
+        ("plots.style", "def f():\n    from helpers.commands.run import run"),
         ("losses", "if True:\n    import helpers.plots.style"),
     ],
 )
@@ -128,16 +118,24 @@ def test_a_planted_relative_import_is_found():
     ]
 
 
+def modules_used(source: str, modules: Mapping[str, str]) -> set[str]:
+    """Return the modules that a source takes something from.
+
+    ``from package import module`` takes the module and nothing of the package's face, which every
+    import of a module below it begins with anyway.
+    """
+    used = {each.removeprefix("helpers.") for each in imported(source)} & set(modules)
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            package = (node.module or "").removeprefix("helpers.")
+            if all(f"{package}.{alias.name}" in modules for alias in node.names):
+                used.discard(package)
+    return used
+
+
 def test_no_modules_import_each_other_in_a_circle():
     modules = sources()
-    graph = {
-        name: {used for used in imported(source) if used.startswith("helpers.")}
-        for name, source in modules.items()
-    }
-    edges = {
-        name: {used.removeprefix("helpers.") for used in uses} & set(modules) - {name}
-        for name, uses in graph.items()
-    }
+    edges = {name: modules_used(source, modules) - {name} for name, source in modules.items()}
     list(graphlib.TopologicalSorter(edges).static_order())  # raises on a circle
 
 
@@ -180,7 +178,7 @@ def test_the_other_rooms_load_without_tensorflow():
 
 def test_a_kernel_that_records_loads_neither_nbformat_nor_papermill():
     code = (
-        "import sys, helpers.record\n"
+        "import sys, helpers.notebooks.record\n"
         "slow = {'nbformat', 'nbclient', 'papermill', 'jupyter_client'} & set(sys.modules)\n"
         "assert not slow, slow\n"
     )

@@ -9,8 +9,8 @@ import nbformat
 import numpy as np
 import pytest
 
-from helpers.schema import REPO
-from helpers.verdict import HURTS, study_results, study_table
+from helpers.base.paths import REPO
+from helpers.experiments.verdict import HURTS, study_results, study_table
 
 README = (REPO / "README.md").read_text(encoding="utf-8")
 

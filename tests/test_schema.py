@@ -10,15 +10,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from helpers.cleaning import clean_rows
-from helpers.schema import (
-    DATA,
-    RESERVED,
-    DataError,
-    canonical_tables,
-    check_columns,
-    near_match,
-)
+from helpers.base.errors import DataError
+from helpers.base.paths import DATA
+from helpers.base.words import near_match
+from helpers.data.cleaning import clean_rows
+from helpers.schema import RESERVED, canonical_tables, check_columns
 
 BEHAVIOR = canonical_tables()["user_behavior"]
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from helpers.schema import REPO
-from helpers.settings import fill_parameters
+from helpers.base.paths import REPO
+from helpers.commands.run_request import fill_parameters
 
 sys.path[:0] = [str(REPO / "site"), str(REPO / "site" / "_ext")]
 stage_links, stage_notebooks, stage_pages = (

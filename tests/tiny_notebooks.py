@@ -38,8 +38,8 @@ def start_cell(folder: Path, name: str) -> str:
     """Return the cell that starts recording, told where the made-up notebooks are."""
     return (
         "from pathlib import Path\n"
-        "from helpers import record as recording\n"
-        "from helpers.record import claim, record, start\n"
+        "from helpers.notebooks import record as recording\n"
+        "from helpers.notebooks.record import claim, record, start\n"
         f"recording.NOTEBOOKS = Path({str(folder)!r})\n"
         f"start({name!r}, globals())"
     )
@@ -50,7 +50,8 @@ _DRIVER = """\
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
-from helpers import runs, settings
+from helpers.commands import run as runs
+from helpers.commands import run_request
 from helpers.__main__ import main
 settings.NOTEBOOKS, runs.state.RUNS = Path(sys.argv[1]), Path(sys.argv[2])
 sys.exit(main(sys.argv[3:]))

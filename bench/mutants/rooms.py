@@ -36,39 +36,6 @@ def _found(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
 
 
 ROOMS = {
-    "gradients": Room(("gradients/*.py",), ("test_gradients*.py",)),
-    "importance": Room(
-        ("importance/*.py",),
-        (
-            *("test_importance*.py", "test_checkpoints.py", "test_datamodels.py"),
-            *("test_dynamics.py", "test_folds.py", "test_influence.py", "test_retraining.py"),
-            *("test_attribution_peers.py", "test_rows.py"),
-        ),
-    ),
-    "actions": Room(
-        ("actions/*.py", "denoising.py"),
-        ("test_actions*.py", "test_subsets.py", "test_denoising.py"),
-    ),
-    "samples": Room(
-        (
-            *("samples.py", "labels.py", "negatives/*.py", "history.py"),
-            *("features.py", "encoding.py"),
-        ),
-        (
-            *("test_samples*.py", "test_negatives*.py", "test_history.py", "test_features*.py"),
-            *("test_encoding.py", "test_leaks.py"),
-        ),
-    ),
-    "evaluation": Room(
-        ("evaluation.py", "calibration.py", "ranking.py", "intervals.py"),
-        ("test_evaluation*.py", "test_calibration.py", "test_ranking.py", "test_intervals.py"),
-    ),
-    "study": Room(
-        ("study/*.py", "judging/*.py", "verdict.py", "attribution/*.py", "noise.py"),
-        (
-            *("test_study*.py", "test_blind.py", "test_keep.py", "test_recommend.py"),
-            *("test_plans.py", "test_judging.py", "test_worlds.py", "test_verdict.py"),
-            *("test_attribution.py", "test_noise.py"),
-        ),
-    ),
+    name: Room((f"{name}/**/*.py",), (f"{name}/test_*.py",))
+    for name in ("gradients", "importance", "actions", "samples", "evaluation", "experiments")
 }

@@ -6,7 +6,8 @@ Run it in an environment of its own, with Python 3.11, from the folder of the re
     .venv-attribution/bin/python -m pip install -r bench/peers/requirements-attribution.txt
     .venv-attribution/bin/python bench/peers/make_attribution_fixtures.py
 
-It writes ``tests/fixtures/attribution_peers.json``: data, weights and what each library said.
+It writes ``tests/experiments/fixtures/attribution_peers.json``: data, weights and what each library
+said.
 """
 
 from __future__ import annotations

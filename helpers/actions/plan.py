@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from helpers.denoising import Denoising
+from helpers.actions.denoising import Denoising
 
 __all__ = ["Plan", "checked_scores", "draw_order", "keeping", "mean_one", "uniform"]
 

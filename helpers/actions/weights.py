@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from helpers.actions.denoising import Denoising
 from helpers.actions.plan import Plan, checked_scores, mean_one, uniform
-from helpers.denoising import Denoising
 
 __all__ = ["denoise", "per_sample_rate", "relabel", "soft_down_weight", "trust_weight", "up_weight"]
 
@@ -99,7 +99,7 @@ def relabel(labels: npt.ArrayLike, wrong: npt.ArrayLike, *, soft: bool = False) 
 def denoise(n: int, denoising: Denoising) -> Plan:
     """Train on all rows with a loss that weights each batch by its own losses.
 
-    Reference: :class:`helpers.denoising.Denoising` (T-CE and R-CE).
+    Reference: :class:`helpers.actions.denoising.Denoising` (T-CE and R-CE).
     """
     return replace(uniform(n), name="denoise", denoising=denoising)
 

@@ -24,9 +24,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from helpers.backend import numeric_settings
 from helpers.gradients.code import names_in, plain
 from helpers.gradients.contents import Contents, contents_of
-from helpers.precision import numeric_settings
 
 __all__ = ["Asked", "Fingerprint", "Found", "fingerprint", "found_in"]
 

@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from helpers.backend import keras, tf
+from helpers.backend import keras, numeric_settings, tf
 from helpers.gradients.attributes import fields_of
 from helpers.gradients.code import plain, reads_of
 from helpers.gradients.contents import Contents, slots_of
 from helpers.gradients.fingerprint import Asked, fingerprint, found_in
-from helpers.precision import numeric_settings
 
 __all__ = ["Watched", "watched"]
 

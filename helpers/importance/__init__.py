@@ -44,9 +44,9 @@ from helpers.importance.logistic import (
 )
 from helpers.importance.neighbours import knn_shapley
 from helpers.importance.pull import early_gradient_norms, gradient_norms
-from helpers.importance.retraining import exact_shapley, leave_one_out
 from helpers.importance.rows import RowGradients
 from helpers.importance.table import SCORES, importance_table
+from helpers.importance.valuation import exact_shapley, leave_one_out
 
 __all__ = [
     "SCORES",

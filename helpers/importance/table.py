@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from helpers.backend import numeric_settings
 from helpers.cache import cached, code_of
-from helpers.digests import digest_of
+from helpers.cache.digests import digest_of
 from helpers.importance.dynamics import (
     area_under_margin,
     follow,
@@ -21,9 +22,8 @@ from helpers.importance.folds import adjusted_margins, out_of_fold_probabilities
 from helpers.importance.inside import activation_norms, input_saliency
 from helpers.importance.pull import early_gradient_norms, gradient_norms
 from helpers.models import Fitted, Trainer
-from helpers.noise import chance_wrong, estimated_flip_share
-from helpers.precision import numeric_settings
 from helpers.samples import Samples
+from helpers.samples.noise import chance_wrong, estimated_flip_share
 
 __all__ = ["SCORES", "importance_table"]
 

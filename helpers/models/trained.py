@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from helpers.backend import numeric_settings
 from helpers.cache import cached, code_of
-from helpers.digests import digest_of
+from helpers.cache.digests import digest_of
 from helpers.models.fitted import Fitted, Forward
 from helpers.models.ladder import LADDER
 from helpers.models.training import Trainer
-from helpers.precision import numeric_settings
 from helpers.samples import Samples
 
 __all__ = ["trained_model"]

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from helpers.actions.denoising import Denoising, batch_weights
 from helpers.backend import deterministic, keras, tf
-from helpers.denoising import Denoising, batch_weights
 from helpers.models.fitted import Arrays, Fitted, Forward, model_inputs
 from helpers.models.ladder import Kind
 

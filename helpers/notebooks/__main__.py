@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 
+from helpers.base.errors import DataError
+from helpers.base.paths import REPO
 from helpers.notebooks.execution import NOTEBOOKS, find, refresh, retidy
 from helpers.notebooks.rules import lint
 from helpers.notebooks.slides import write_slides
 from helpers.notebooks.template import new_notebook_file
-from helpers.schema import REPO, DataError
 
 
 def main(arguments: list[str] | None = None) -> int:

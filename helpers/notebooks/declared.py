@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from helpers.base.errors import DataError
+from helpers.base.words import near_match
 from helpers.notebooks.ranges import ANYTHING, TYPES, Allowed, Choices, Value, read_range
-from helpers.schema import DataError, near_match
 
 __all__ = ["KINDS", "TYPES", "Parameter", "check_values", "parameters", "range_faults"]
 

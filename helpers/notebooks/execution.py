@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
+from helpers.base.errors import DataError
+from helpers.base.paths import REPO
+from helpers.base.words import near_match
 from helpers.cache import write_atomically
 from helpers.notebooks.times import record_seconds, recorded_seconds, with_time
-from helpers.schema import REPO, DataError, near_match
 
 if TYPE_CHECKING:
     from jupyter_client.manager import AsyncKernelManager

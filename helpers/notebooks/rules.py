@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from helpers.base.errors import DataError
+from helpers.base.paths import REPO
 from helpers.notebooks.declared import parameters, range_faults
 from helpers.notebooks.execution import read, tidy, written
 from helpers.notebooks.teaching import teaching_faults
 from helpers.notebooks.times import time_faults
-from helpers.schema import REPO, DataError
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode

@@ -14,9 +14,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from helpers.base.paths import REPO
 from helpers.cache import write_atomically
 from helpers.notebooks.execution import find, read
-from helpers.schema import REPO
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode

@@ -9,9 +9,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from helpers.base.errors import DataError
 from helpers.cache import write_atomically
 from helpers.notebooks.execution import NOTEBOOKS, tidy, written
-from helpers.schema import DataError
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -40,9 +40,9 @@ run_dir: str = ""  # any text: folder that keeps the results; empty keeps none""
 _IMPORTS = """\
 import numpy as np
 
-from helpers.checks.verdicts import choice, not_yet, result_of, same
-from helpers.interactive import draw_logit
-from helpers.record import claim, record, start
+from helpers.exercises.verdicts import choice, not_yet, result_of, same
+from helpers.plots.interactive import draw_logit
+from helpers.notebooks.record import claim, record, start
 
 start("{name}", globals())"""
 
@@ -88,7 +88,7 @@ You add a sample whose term is 0. Does the mean rise, fall or stay? Answer `"ris
 `"stays"`. The other terms are above 0."""
 
 _PREDICT_STUB = """\
-def check_predict(answer):  # becomes check_{number}_1 in helpers/checks
+def check_predict(answer):  # becomes check_{number}_1 in helpers/exercises
     hints = {{"stays": "the sum stays. What is it divided by?"}}
     hints["rises"] = "nothing is added, and it is divided by more."
     return choice(answer, "falls", hints, "the same sum, divided by one more.")

@@ -10,12 +10,12 @@ from helpers.plots.data import (
     plot_roles,
     plot_visible_events,
 )
-from helpers.plots.gradients import plot_cost, plot_pairs, plot_time_parts
-from helpers.plots.judging import (
+from helpers.plots.detection import (
     plot_detection,
     plot_detection_matrix,
     plot_foretold,
 )
+from helpers.plots.gradients import plot_cost, plot_pairs, plot_time_parts
 from helpers.plots.losses import (
     plot_descent,
     plot_fitted_lines,

@@ -26,7 +26,7 @@ def plot_reliability(table: pd.DataFrame, *, ax: Axes | None = None, title: str 
     """Draw what happened against what was predicted; on the dotted line both agree.
 
     Args:
-        table: one row a bin, as from :func:`helpers.calibration.calibration_table`:
+        table: one row a bin, as from :func:`helpers.evaluation.calibration.calibration_table`:
             ``mean_prediction``, ``positive_share``; with a column ``model``, one curve a model.
         ax: axes to draw on; new ones if None.
         title: what the figure shows.

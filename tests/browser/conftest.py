@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from helpers.schema import REPO
+from helpers.base.paths import REPO
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 #: It needs no screen, asks nothing of the network by itself, and runs as root in a container.

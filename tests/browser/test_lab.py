@@ -15,7 +15,7 @@ import nbformat
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from helpers.schema import REPO
+from helpers.base.paths import REPO
 
 pytestmark = pytest.mark.browser
 

@@ -16,7 +16,7 @@ import axe_playwright_python
 import pytest
 from playwright.sync_api import Browser, Page, Response, expect
 
-from helpers.schema import REPO
+from helpers.base.paths import REPO
 
 pytestmark = pytest.mark.browser
 pytest.importorskip("myst_nb", reason="the extra `site` is not installed; make site installs it")

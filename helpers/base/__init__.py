@@ -1,0 +1,3 @@
+"""What every room stands on: errors, paths, words, and small files read safely."""
+
+__all__ = []

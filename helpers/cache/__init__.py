@@ -1,0 +1,15 @@
+"""Results of slow work, kept on disk under keys that hold all that decides."""
+
+from helpers.cache.store import (
+    cache_folder,
+    cached,
+    code_of,
+    write_atomically,
+)
+
+__all__ = [
+    "cache_folder",
+    "cached",
+    "code_of",
+    "write_atomically",
+]

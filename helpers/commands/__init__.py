@@ -1,0 +1,3 @@
+"""What each command of ``python -m helpers`` does."""
+
+__all__ = []

@@ -1,0 +1,307 @@
+"""Which column of a table is what, told by its name and by what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import pandas as pd
+
+from helpers.commands.init.looking import Look
+from helpers.commands.init.names import event_of, name_score, words
+from helpers.commands.init.times import TimeFormat, find_format
+
+__all__ = ["LONGEST_NAME", "SURE", "Facts", "Guess", "guess_roles", "numbers"]
+
+_IDS = ("user_id", "item_id", "list_id", "session_id", "store_id", "event_id")
+_OTHERS = ("query", "position", "price", "quantity")
+_PRODUCT = ("title", "subcategory", "category", "brand", "price")
+_HOURS = {"hour", "hora", "heure", "uhrzeit", "zeit", "time", "clock", "时间", "时刻"}
+_NOT_NOW = {  # a time that is a fact about a person or product, not of an event
+    *("birth", "birthday", "birthdate", "signup", "registered", "registration", "join", "joined"),
+    *("nacimiento", "alta", "geburt", "naissance", "updated", "modified", "expires", "delivery"),
+}
+_BY_CONTENT = "taken because its values come again"
+_MANY = 30  # more different values than this are no event types
+#: Longer names are not proposed: a draft has to stay a file that a person reads.
+LONGEST_NAME = 200
+#: Below this a name says too little.
+SURE = 0.6
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a column holds; shares are of the rows looked at.
+
+    Attributes:
+        name: of the column.
+        missing: share without a value.
+        distinct: how many different values.
+        unique: different values by values.
+        number: share of the values that are numbers.
+        whole: share of the numbers that are whole.
+        negative: share of the numbers below zero.
+        clock: how it writes times, or None.
+        values: the different values, where there are few.
+    """
+
+    name: str
+    missing: float
+    distinct: int
+    unique: float
+    number: float
+    whole: float
+    negative: float
+    clock: TimeFormat | None
+    values: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """Describe the values without showing one."""
+        if self.distinct == 0:
+            return "empty"
+        if self.clock:
+            return {"hour": "times of day", "day": "dates"}.get(self.clock.kind, "times")
+        if set(self.values) == {"0", "1"}:
+            return "0 or 1"
+        if self.number >= 0.95:
+            return "whole numbers" if self.whole == 1 else "numbers"
+        if self.distinct == 1:
+            return "text, always the same"
+        if self.distinct <= _MANY:
+            return f"text, {self.distinct} different values"
+        return "text, all different" if self.unique > 0.99 else "text"
+
+
+@dataclass(eq=False)
+class Guess:
+    """What each column of a table seems to be.
+
+    Attributes:
+        look: the table.
+        facts: of its columns, by name.
+        columns: canonical column to the stored ones.
+        doubts: canonical column to why it should be checked.
+        clock: how the time is written, or None.
+    """
+
+    look: Look
+    facts: dict[str, Facts]
+    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    doubts: dict[str, str] = field(default_factory=dict)
+    clock: TimeFormat | None = None
+
+    def values(self, column: str) -> pd.Series:
+        """Return the values of a canonical column that is filled by one stored column."""
+        return self.look.frame[self.columns[column][0]]
+
+    def fact(self, column: str) -> Facts | None:
+        """Return the facts of a canonical column, or None where nothing fills it."""
+        return self.facts[self.columns[column][0]] if column in self.columns else None
+
+    @property
+    def used(self) -> set[str]:
+        """The stored columns that have a role."""
+        return {name for names in self.columns.values() for name in names}
+
+    @property
+    def free(self) -> list[Facts]:
+        """The stored columns that have none."""
+        return [facts for name, facts in self.facts.items() if name not in self.used]
+
+    @property
+    def is_named(self) -> bool:
+        """Whether names, not contents alone, say who and what."""
+        return not any(_BY_CONTENT in self.doubts.get(c, "") for c in ("user_id", "item_id"))
+
+    @cached_property
+    def is_log(self) -> bool:
+        """Whether it has all that an event needs: who, what and when."""
+        return {"user_id", "item_id", "event_time"} <= set(self.columns)
+
+    def take(self, column: str, *names: str, doubt: str = "") -> None:
+        """Fill a canonical column."""
+        self.columns[column] = names
+        if doubt:
+            self.doubts[column] = doubt
+
+
+def numbers(values: pd.Series, decimal: str) -> pd.Series:
+    """Return the values as numbers, missing where they are none."""
+    text = values.str.replace(",", ".", regex=False) if decimal == "," else values
+    return pd.to_numeric(text, errors="coerce")
+
+
+def _facts(look: Look, name: str) -> Facts:
+    values = look.frame[name]
+    given = values.dropna()
+    number = numbers(given, look.decimal)
+    read = number.dropna()
+    different = given.unique()
+    return Facts(
+        name=name,
+        missing=1 - len(given) / len(values),
+        distinct=len(different),
+        unique=len(different) / max(len(given), 1),
+        number=len(read) / max(len(given), 1),
+        whole=float((read % 1 == 0).mean()) if len(read) else 0.0,
+        negative=float((read < 0).mean()) if len(read) else 0.0,
+        clock=find_format(given),
+        values=tuple(map(str, different)) if len(different) <= _MANY else (),
+    )
+
+
+def guess_roles(look: Look, *, seen: Callable[[], object] = lambda: None) -> Guess:
+    """Return what each column of a table seems to be.
+
+    Args:
+        look: at the table.
+        seen: is called after a look at each column.
+
+    Example:
+        >>> frame = pd.DataFrame(
+        ...     {
+        ...         "visitorid": ["7", "8", "7"],
+        ...         "itemid": ["1", "1", "2"],
+        ...         "timestamp": ["1433221332117", "1433224214164", "1433223999827"],
+        ...     }
+        ... )
+        >>> guess = guess_roles(Look("events.csv", frame, rows=3))
+        >>> guess.clock.text, guess.columns["user_id"], guess.is_log
+        ('unix ms', ('visitorid',), True)
+    """
+    guess = Guess(look, {})
+    for name in look.frame:
+        guess.facts[name] = _facts(look, name)
+        seen()
+    _take_time(guess)
+    _take_label(guess)
+    _take_by_name(guess, _IDS)
+    _take_event_type(guess)
+    _take_by_name(guess, _OTHERS)
+    if "event_time" in guess.columns:
+        _take_ids_by_content(guess)
+    _take_by_name(guess, [column for column in _PRODUCT if column not in guess.columns])
+    return guess
+
+
+def _take_time(guess: Guess) -> None:
+    """Find the time of the event: one column, or a day and a time of day."""
+
+    def score(facts: Facts) -> float:
+        if set(words(facts.name)) & _NOT_NOW:
+            return 0.1
+        return 0.2 + name_score(facts.name, "event_time") + 0.1 * (facts.clock.kind == "moment")
+
+    found = [f for f in guess.facts.values() if f.clock and f.clock.kind != "hour"]
+    # A whole number may be an id: only its name makes it a time.
+    found = [f for f in found if not f.clock.number or score(f) >= SURE]
+    if not found:
+        return
+    best = max(found, key=lambda facts: (score(facts), facts.distinct))
+    names, guess.clock = (best.name,), best.clock
+    hours = [f for f in guess.facts.values() if f.clock and f.clock.kind == "hour"]
+    if best.clock.kind == "day" and hours:
+        hour = max(hours, key=lambda facts: bool(set(words(facts.name)) & _HOURS))
+        names, guess.clock = (best.name, hour.name), _joined(best, hour, guess.look)
+    doubt = guess.clock.doubt
+    if not doubt and score(best) < SURE:
+        doubt = "taken because it holds times, not for its name"
+    elif not doubt and len(found) > 1:
+        doubt = "other columns hold times too"
+    if not doubt and guess.clock.kind == "day":
+        doubt = "it names days without a time of day"
+    guess.take("event_time", *names, doubt=doubt)
+
+
+def _joined(day: Facts, hour: Facts, look: Look) -> TimeFormat:
+    """Return the format of a date and a time of day with a blank between them."""
+    text = day.clock.text
+    if text == "ISO 8601":
+        padded = look.frame[hour.name].dropna().str.len().nunique() == 1
+        return TimeFormat("ISO 8601" if padded else f"%Y-%m-%d {hour.clock.text}", "moment")
+    return TimeFormat(f"{text} {hour.clock.text}", "moment", doubt=day.clock.doubt)
+
+
+def _take_label(guess: Guess) -> None:
+    for facts in guess.facts.values():
+        if set(facts.values) == {"0", "1"} and name_score(facts.name, "label") >= SURE:
+            guess.take("label", facts.name)
+            return
+
+
+def _take_by_name(guess: Guess, columns: tuple[str, ...] | list[str]) -> None:
+    """Give each canonical column the stored one whose name fits best."""
+    pairs = [
+        (name_score(facts.name, column), -place, column, facts)
+        for column in columns
+        for place, facts in enumerate(guess.free)
+        if name_score(facts.name, column) >= SURE and _can_be(column, facts)
+    ]
+    for score, _, column, facts in sorted(pairs, key=lambda pair: pair[:2], reverse=True):
+        if column not in guess.columns and facts.name not in guess.used:
+            close = f"only its name is like {column.partition('_')[0]}" if score == SURE else ""
+            guess.take(column, facts.name, doubt=close)
+
+
+def _can_be(column: str, facts: Facts) -> bool:
+    """Whether what a column holds allows a role."""
+    if facts.distinct == 0:
+        return False
+    if column in ("price", "quantity"):
+        return facts.number >= 0.85 and not (facts.clock and not facts.clock.number)
+    if column == "position":
+        return facts.number >= 0.95 and facts.whole == 1 and facts.negative == 0
+    if column == "event_id":
+        return facts.unique > 0.999
+    is_time = facts.clock is not None and not facts.clock.number
+    fraction = facts.number >= 0.95 and facts.whole < 0.95
+    return not is_time and not fraction
+
+
+def _take_event_type(guess: Guess) -> None:
+    """Find the column that says what happened, by its name and the words in it."""
+    best, reached = None, 0.0
+    for facts in guess.free:
+        if facts.distinct == 0 or facts.distinct > _MANY or facts.clock:
+            continue
+        given = guess.look.frame[facts.name].dropna()
+        known = float(given.map({v: bool(event_of(v)) for v in facts.values}).mean())
+        score = 0.5 * name_score(facts.name, "event_type") + known
+        if score > reached and (known >= 0.3 or _is_code(facts)):
+            best, reached = facts, score
+    if best is not None and reached >= 0.3:
+        guess.take("event_type", best.name)
+        if _is_code(best):
+            guess.doubts["event_type"] = "its values are numbers; which is which is a guess"
+        elif reached < 0.5:
+            guess.doubts["event_type"] = "taken for the words it holds, not for its name"
+
+
+def _is_code(facts: Facts) -> bool:
+    """Whether a column of few whole numbers is called like an event type."""
+    named = name_score(facts.name, "event_type") >= 0.9
+    return named and 2 <= facts.distinct <= 6 and facts.number == 1 and facts.whole == 1
+
+
+def _take_ids_by_content(guess: Guess) -> None:
+    """Take columns of repeated values as ids where the names said nothing."""
+    missing = [column for column in ("user_id", "item_id") if column not in guess.columns]
+    repeated = [
+        facts
+        for facts in guess.free
+        if facts.distinct > 20
+        and facts.unique < 0.9
+        and facts.whole in (0, 1)
+        and facts.negative == 0
+        and not (facts.clock and not facts.clock.number)
+        and not any(name_score(facts.name, column) >= SURE for column in (*_OTHERS, *_PRODUCT))
+    ]
+    repeated.sort(key=lambda facts: facts.distinct, reverse=True)
+    if len(repeated) < len(missing):
+        return
+    for column, facts in zip(missing, repeated, strict=False):
+        guess.take(
+            column, facts.name, doubt="taken because its values come again, not for its name"
+        )

@@ -1,0 +1,3 @@
+"""From anyone's storage to canonical tables: files, servers, bundled data sets."""
+
+__all__ = []

@@ -1,0 +1,3 @@
+"""The logs that come with the workbook, and what they are made by."""
+
+__all__ = []

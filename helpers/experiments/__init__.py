@@ -1,0 +1,3 @@
+"""What holds when it is tried: scores judged, actions compared, a verdict."""
+
+__all__ = []

@@ -1,0 +1,255 @@
+"""One plan, trained from every seed and judged on a role; and two of them compared."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from helpers.cache.digests import digest_of
+from helpers.evaluation import evaluate, roc_auc
+from helpers.evaluation.calibration import base_rate, fit_recalibration, log_loss_from_logits
+from helpers.evaluation.intervals import NoInterval, paired_difference
+from helpers.experiments.study.correction import corrected_line
+from helpers.experiments.study.setup import Bench
+from helpers.losses import sigmoid
+
+__all__ = [
+    "CONFIRMED",
+    "CORRECTED",
+    "QUICK",
+    "Arm",
+    "arm_of",
+    "compare",
+    "judge",
+    "read_arm",
+    "write_arm",
+]
+
+#: The metrics that plans are compared by on valid: quick to compute.
+QUICK = ("auc", "log_loss", "log_loss_recalibrated", "base_rate")
+#: The metrics that the chosen plan is confirmed by on test.
+CONFIRMED = ("auc", "user_auc", "ndcg_at_k", "log_loss", "log_loss_recalibrated", "base_rate")
+#: The log loss after a line that was fitted with what the plan knows to be wrong taken out.
+CORRECTED = "log_loss_corrected"
+_RECALIBRATED_ON = {"valid": "attribution", "test": "valid"}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The trainings of one plan, as judged on one role.
+
+    Attributes:
+        data: version of the data.
+        kind: name of the rung.
+        action: the plan.
+        role: ``valid`` or ``test``.
+        logits: shape ``(seeds, n)``.
+        recalibrated: the same after a line fitted on an earlier role.
+        corrected: the same after a line for which the earlier role was corrected, as far as the
+            plan knows it to be wrong (:func:`corrected_line`); equal to ``recalibrated`` unless
+            :data:`CORRECTED` was asked for.
+        metrics: one row a seed; columns as of :func:`helpers.evaluation.evaluate`.
+    """
+
+    data: str
+    kind: str
+    action: str
+    role: str
+    logits: np.ndarray
+    recalibrated: np.ndarray
+    corrected: np.ndarray
+    metrics: pd.DataFrame
+
+
+def judge(bench: Bench, action: str, role: str, *, metrics: Iterable[str] = QUICK) -> Arm:
+    """Train one plan from every seed and judge it on a role.
+
+    The recalibration (a line through the logits) is fitted on valid, or, when valid
+    itself is judged, on attribution. For :data:`CORRECTED` a plan that knows of wrong labels
+    among the train rows corrects for them there, too.
+
+    Args:
+        bench: what is trained on.
+        action: a key of :data:`ACTIONS`.
+        role: ``valid``, to choose by; ``test``, to confirm by.
+        metrics: which ones the arm shall hold.
+
+    Raises:
+        ValueError: another role, or no such action.
+    """
+    if role not in _RECALIBRATED_ON:
+        raise ValueError(f"role must be valid or test; got {role!r}.")
+    samples, metrics, earlier = bench.samples, tuple(metrics), _RECALIBRATED_ON[role]
+    rows = samples.rows(role)
+    inputs, labels = samples.inputs(rows), bench.judged_labels(role)
+    earlier_inputs = samples.inputs(samples.rows(earlier))
+    earlier_labels = bench.judged_labels(earlier)
+    logits, recalibrated, corrected, found = [], [], [], []
+    with threadpool_limits(1):  # on so small arrays threads would only wait for each other
+        for seed in range(bench.settings.seeds):
+            fitted = bench.fit(action, seed)
+            before = fitted.logits(earlier_inputs)
+            line = fit_recalibration(earlier_labels, before)
+            better = line
+            if CORRECTED in metrics:
+                better = corrected_line(bench.world, earlier, action, before)
+            logits.append(fitted.logits(inputs))
+            recalibrated.append(line.logits(logits[-1]))
+            corrected.append(better.logits(logits[-1]))
+            if set(metrics) <= {*QUICK, CORRECTED}:
+                found.append(_quick(labels, logits[-1], recalibrated[-1]))
+            else:
+                who = {"users": samples.column("user_id", rows), "lists": samples.lists(rows)}
+                found.append(evaluate(labels, logits[-1], **who, recalibration=line))
+            found[-1] |= {CORRECTED: log_loss_from_logits(labels, corrected[-1])}
+    table = pd.DataFrame(found)[list(metrics)]
+    judged = [np.array(each) for each in (logits, recalibrated, corrected)]
+    return Arm(bench.data, bench.kind, action, role, *judged, table)
+
+
+def _quick(labels: np.ndarray, logits: np.ndarray, recalibrated: np.ndarray) -> dict[str, float]:
+    """Return the metrics of :data:`QUICK`, equal to those of :func:`evaluate`."""
+    return {
+        "auc": roc_auc(labels, logits),
+        "log_loss": log_loss_from_logits(labels, logits),
+        "log_loss_recalibrated": log_loss_from_logits(labels, recalibrated),
+        "base_rate": base_rate(sigmoid(logits)),
+    }
+
+
+#: Metrics that do not look at the logits as they are.
+_JUDGED_BY = {"log_loss_recalibrated": "recalibrated", CORRECTED: "corrected"}
+
+
+def compare(
+    bench: Bench, before: Arm, after: Arm, role: str, *, metrics: Iterable[str] = ("auc",)
+) -> pd.DataFrame:
+    """Return ``after - before`` on a role, one row a metric, with 95% intervals.
+
+    The intervals hold the variance of seeds and of users, paired by seed.
+
+    Args:
+        bench: what both arms were trained on.
+        before: the reference, such as ``uniform``.
+        after: the other plan.
+        role: the one that both were judged on.
+        metrics: of those the arms hold.
+
+    Returns:
+        ``data, model, action, metric, before, after, difference, low, high``; the last three
+        are NaN where too few users have both classes, as where nobody comes twice.
+
+    Raises:
+        ValueError: the arms are of another bench or role, or lack a metric.
+    """
+    metrics = tuple(metrics)
+    for arm in (before, after):
+        if (arm.data, arm.kind, arm.role) != (bench.data, bench.kind, role):
+            raise ValueError(
+                f"both arms must be of {bench.data!r}, {bench.kind!r}, {role!r}; "
+                f"got {arm.data!r}, {arm.kind!r}, {arm.role!r}."
+            )
+        if lacking := sorted(set(metrics) - set(arm.metrics)):
+            raise ValueError(
+                f"the arm {arm.action!r} holds no {', '.join(lacking)}; "
+                "name the metrics when it is judged."
+            )
+    samples, rows = bench.samples, bench.samples.rows(role)
+    labels, users, lists = bench.judged_labels(role), samples.column("user_id", rows), None
+    if any(metric.endswith("_at_k") for metric in metrics):
+        lists = samples.lists(rows)
+    found = []
+    for metric in metrics:
+        used = _JUDGED_BY.get(metric, "logits")
+        try:
+            interval = paired_difference(
+                labels,
+                getattr(before, used),
+                getattr(after, used),
+                users,
+                metric=metric,
+                lists=lists,
+                repeats=bench.settings.repeats,
+            )
+            difference = (interval.estimate, interval.low, interval.high)
+        except NoInterval:
+            difference = (np.nan, np.nan, np.nan)
+        found.append(
+            {
+                "data": bench.data,
+                "model": bench.kind,
+                "action": after.action,
+                "metric": metric,
+                "before": before.metrics[metric].mean(),
+                "after": after.metrics[metric].mean(),
+                **dict(zip(("difference", "low", "high"), difference, strict=True)),
+            }
+        )
+    return pd.DataFrame(found)
+
+
+def write_arm(arm: Arm, path: Path) -> None:
+    """Keep an arm in a Parquet file, which appears whole or not at all.
+
+    Args:
+        arm: of any role.
+        path: of the file; its folder must exist.
+    """
+    columns = {f"logit_{seed}": values for seed, values in enumerate(arm.logits)}
+    columns |= {f"recalibrated_{seed}": values for seed, values in enumerate(arm.recalibrated)}
+    columns |= {f"corrected_{seed}": values for seed, values in enumerate(arm.corrected)}
+    table = pd.DataFrame(columns)
+    named = {name: getattr(arm, name) for name in ("data", "kind", "action", "role")}
+    table.attrs = {**named, "metrics": json.dumps(arm.metrics.to_dict("list"))}
+    temporary = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        table.to_parquet(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_arm(path: Path) -> Arm:
+    """Return the arm that :func:`write_arm` kept, bit for bit."""
+    table = pd.read_parquet(path)
+    about = dict(table.attrs)
+    metrics = pd.DataFrame(json.loads(about.pop("metrics")))
+    logits, recalibrated, corrected = np.split(table.to_numpy().T.copy(), 3)
+    return Arm(
+        **about, logits=logits, recalibrated=recalibrated, corrected=corrected, metrics=metrics
+    )
+
+
+def arm_of(
+    bench: Bench,
+    action: str,
+    role: str,
+    folder: Path | None,
+    *,
+    metrics: Iterable[str] = QUICK,
+) -> Arm:
+    """Return an arm as judged on a role, from the folder where it is kept there.
+
+    Args:
+        bench: what is trained on.
+        action: a plan of the bench.
+        role: ``valid`` or ``test``.
+        folder: keeps arms; None keeps none.
+        metrics: which ones the arm shall hold.
+    """
+    if folder is None:
+        return judge(bench, action, role, metrics=metrics)
+    metrics = tuple(metrics)
+    name = f"{bench.data}-{bench.kind}-{action}-{role}".replace(" ", "_").replace("%", "")
+    made_of = digest_of(bench.made_of, metrics)  # in the name: nothing else is ever taken for it
+    path = folder / f"{name.replace(',', '')}-{made_of[:12]}.parquet"
+    if not path.exists():
+        write_arm(judge(bench, action, role, metrics=metrics), path)
+    return read_arm(path)  # also what was just written: the first run returns what the next does
