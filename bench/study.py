@@ -33,7 +33,7 @@ from helpers.cache import code_of, write_atomically
 from helpers.cache.digests import digest_of
 from helpers.experiments.detection import Budget, detect, make_trainer, make_world
 from helpers.experiments.study import (
-    Bench,
+    Comparison,
     Settings,
     act_as_recommended,
     keep_curve,
@@ -178,7 +178,7 @@ def part_keep(
     samples: Samples, settings: Settings, options: argparse.Namespace, folder: Path
 ) -> pd.DataFrame:
     """Return the curves on valid, and those of the taught parts on test."""
-    bench = Bench.make(samples, "mlp", settings)
+    bench = Comparison.make(samples, "mlp", settings)
     kept = {"folder": folder, "progress": True}
     on_valid = keep_curve(bench, **kept).assign(role="valid")
     on_test = keep_curve(bench, role="test", ways=TAUGHT, **kept).assign(role="test")

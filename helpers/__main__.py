@@ -223,8 +223,8 @@ def _run(options: argparse.Namespace) -> None:
     else:
         source = _source(options)
         run = runs.start_run(source, out=options.out, everything=options.all, **asked)
-    print(f"Run folder: {runs.shown(run.folder)}", flush=True)
-    runs.execute(run, show_ids=options.show_ids, report=not options.no_report)
+    print(f"Run folder: {runs.shown_path(run.folder)}", flush=True)
+    runs.execute_run(run, show_ids=options.show_ids, report=not options.no_report)
     print(runs.summary(run))
 
 
@@ -232,12 +232,12 @@ def _report(options: argparse.Namespace) -> None:
     from helpers.commands import run as runs
     from helpers.commands.report import page as report
 
-    print(f"Report: {runs.shown(report.write_report(options.run, show_ids=options.show_ids))}")
+    print(f"Report: {runs.shown_path(report.write_report(options.run, show_ids=options.show_ids))}")
 
 
 def _init(options: argparse.Namespace) -> None:
     from helpers.commands.init import write_draft
-    from helpers.commands.run import shown
+    from helpers.commands.run import shown_path
     from helpers.commands.run_request import check_data
 
     source = options.source or "csv"
@@ -246,9 +246,9 @@ def _init(options: argparse.Namespace) -> None:
     if out is None and source == "mysql" and options.path:
         out = Path(options.path) / "schema.yaml"
     bar = sys.stderr.isatty()
-    file = shown(write_draft(options.path, source=source, out=out, progress=bar))
+    file = shown_path(write_draft(options.path, source=source, out=out, progress=bar))
     data = f"--path {shlex.quote(options.path)}" if source == "csv" else "--source mysql"
-    if source == "mysql" or Path(file) != Path(shown(Path(options.path) / "schema.yaml")):
+    if source == "mysql" or Path(file) != Path(shown_path(Path(options.path) / "schema.yaml")):
         data += f" --schema {shlex.quote(file)}"
     print(
         f"Draft: {file}\nRead it and correct it: it says where it guesses. Then:\n"

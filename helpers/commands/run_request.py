@@ -16,7 +16,7 @@ from helpers.base.errors import DataError
 from helpers.base.paths import REPO
 from helpers.base.small_files import read_text
 from helpers.base.words import near_match
-from helpers.data.schema_file.nodes import Entry, parse, shown
+from helpers.data.schema_file.nodes import Entry, parse, shown_text
 from helpers.notebooks import Parameter, parameters
 from helpers.notebooks.execution import NOTEBOOKS
 
@@ -227,7 +227,7 @@ def _match(name: str, here: list[str]) -> str:
     if len(fitting) > 1 and stem.isdigit():
         raise DataError(f'"{name}" fits several notebooks: {", ".join(fitting)}. Name one.')
     raise DataError(
-        f'There is no notebook "{shown(name)}".{near_match(stem, here)} '
+        f'There is no notebook "{shown_text(name)}".{near_match(stem, here)} '
         f"There are {', '.join(here)}."
     )
 

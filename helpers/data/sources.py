@@ -29,15 +29,15 @@ from helpers.data.chunks import Chunk
 from helpers.data.database import Database, open_database
 from helpers.data.datasets import journey, sample_log
 from helpers.data.files import file_names, stream_files
-from helpers.data.schema_file import Mapping, Part, read_mapping
+from helpers.data.schema_file import SchemaFile, StoredTable, read_schema_file
 from helpers.data.staging import Staged, Stream, open_staged, stage
-from helpers.data.user_draw import daily_totals, draw_users, frames_of
+from helpers.data.user_draw import draw_users, frames_of, totals_of_all_users
 from helpers.schema import Task, canonical_tables
 
 __all__ = [
     "SOURCES",
     "Tables",
-    "fingerprint",
+    "data_fingerprint",
     "open_source",
     "stage_source",
     "take_snapshot",
@@ -63,8 +63,8 @@ class Tables:
         dropped: rows dropped while cleaning: ``table, reason, rows``.
         truth: planted truth by ``event_id``, only for ``sample``.
         totals: what all users did with each product on each day, as
-            :func:`helpers.data.user_draw.daily_totals` returns it; None: ``user_behavior`` holds
-            all users.
+            :func:`helpers.data.user_draw.totals_of_all_users` returns it; None: ``user_behavior``
+            holds all users.
     """
 
     name: str
@@ -115,7 +115,7 @@ def open_source(
         note = draw_users(connection, mapped.task, max_users=mapped.max_users)
         frames = frames_of(staged, connection, everyone=not note)
         columns = staged.columns("user_behavior")
-        totals = daily_totals(connection, mapped.task, columns=columns) if note else None
+        totals = totals_of_all_users(connection, mapped.task, columns=columns) if note else None
     notes = [*([note] if note else []), *staged.facts["notes"]]
     if name == "sample":
         notes.append(
@@ -134,7 +134,7 @@ def open_source(
     )
 
 
-def fingerprint(
+def data_fingerprint(
     name: str = "journey", *, path: str | Path = "", schema: str | Path = "", seed: int = 0
 ) -> str:
     """Return the fingerprint that :func:`open_source` would give, without the tables.
@@ -146,7 +146,7 @@ def fingerprint(
         DataError: as :func:`open_source` for a missing folder, file or server.
 
     Example:
-        >>> fingerprint("sample") == open_source("sample").fingerprint
+        >>> data_fingerprint("sample") == open_source("sample").fingerprint
         True
     """
     _check(name, path, schema)
@@ -156,7 +156,7 @@ def fingerprint(
     if name == "mysql" and str(path):
         staged, mapped = _copied(Path(path))
         return _of(staged.facts["fingerprint"], mapped, seed)
-    mapped = read_mapping(_schema_file(name, path, schema))
+    mapped = read_schema_file(_schema_file(name, path, schema))
     if name == "mysql":
         with open_database() as database, database.snapshot():
             return _of(_server_print(database, mapped), mapped, seed)
@@ -165,7 +165,7 @@ def fingerprint(
 
 def stage_source(
     name: str, *, path: str | Path = "", schema: str | Path = "", progress: bool = True
-) -> tuple[Staged, Mapping]:
+) -> tuple[Staged, SchemaFile]:
     """Return the whole tables of a source as files, from the cache where they lie there.
 
     Args:
@@ -183,7 +183,7 @@ def stage_source(
     _check(name, path, schema)
     if name == "mysql" and str(path):
         return _copied(Path(path))
-    mapped = read_mapping(_schema_file(name, path, schema))
+    mapped = read_schema_file(_schema_file(name, path, schema))
     if name == "mysql":
         with open_database() as database, database.snapshot():
             found = _server_print(database, mapped)
@@ -192,7 +192,7 @@ def stage_source(
         return staged, _labelled(mapped, staged)
     folder = _folder(name, path)
 
-    def stream(part: Part) -> Iterable[Chunk]:
+    def stream(part: StoredTable) -> Iterable[Chunk]:
         return stream_files(part, folder, progress=progress)
 
     staged = _kept(mapped, stream, _files_print(mapped, folder), name, folder.name)
@@ -211,7 +211,7 @@ def take_snapshot(folder: Path, *, schema: str | Path = "", progress: bool = Tru
     Raises:
         DataError: as :func:`open_source`; or the folder cannot be written.
     """
-    mapped = read_mapping(_schema_file("mysql", "", schema))
+    mapped = read_schema_file(_schema_file("mysql", "", schema))
     part = folder.with_name(f".{folder.name}-part")
     shutil.rmtree(part, ignore_errors=True)
     try:
@@ -282,7 +282,7 @@ def _schema_file(name: str, path: str | Path, schema: str | Path) -> Path | None
     return file if file.exists() else None
 
 
-def _files_print(mapped: Mapping, folder: Path) -> str:
+def _files_print(mapped: SchemaFile, folder: Path) -> str:
     """Return a digest of the files that are read."""
     digest = hashlib.sha256()
     for file in _files(mapped, folder):
@@ -290,7 +290,7 @@ def _files_print(mapped: Mapping, folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _files(mapped: Mapping, folder: Path) -> list[Path]:
+def _files(mapped: SchemaFile, folder: Path) -> list[Path]:
     parts = [p for parts in mapped.parts.values() for p in parts if not p.derived]
     return list(dict.fromkeys(f for part in parts for f in file_names(part, folder)))
 
@@ -303,7 +303,7 @@ def _file_digest(file: Path) -> bytes:
         raise DataError(f"{file.name}: the file cannot be read: {error.strerror}.") from None
 
 
-def _not_read(mapped: Mapping, folder: Path) -> list[str]:
+def _not_read(mapped: SchemaFile, folder: Path) -> list[str]:
     read = {f.name for f in _files(mapped, folder)}
     endings = (".csv", ".csv.gz", ".parquet", ".tsv", ".txt")
     return sorted(
@@ -311,7 +311,7 @@ def _not_read(mapped: Mapping, folder: Path) -> list[str]:
     )
 
 
-def _server_print(database: Database, mapped: Mapping) -> str:
+def _server_print(database: Database, mapped: SchemaFile) -> str:
     """Return a digest of the server's tables at the moment that the snapshot sees."""
     digest = hashlib.sha256()
     for part in _server_parts(mapped, database):
@@ -321,7 +321,7 @@ def _server_print(database: Database, mapped: Mapping) -> str:
     return digest.hexdigest()[:16]
 
 
-def _server_parts(mapped: Mapping, database: Database) -> list[Part]:
+def _server_parts(mapped: SchemaFile, database: Database) -> list[StoredTable]:
     """Return the parts that are stored; an optional table need not be there."""
     there = set(database.table_names())
     found = []
@@ -333,10 +333,10 @@ def _server_parts(mapped: Mapping, database: Database) -> list[Part]:
     return found
 
 
-def _server_stream(database: Database, mapped: Mapping, *, progress: bool) -> Stream:
+def _server_stream(database: Database, mapped: SchemaFile, *, progress: bool) -> Stream:
     there = _server_parts(mapped, database)
 
-    def stream(part: Part) -> Iterable[Chunk]:
+    def stream(part: StoredTable) -> Iterable[Chunk]:
         if part not in there:
             return []
         table = part.stored_table or part.table
@@ -345,7 +345,7 @@ def _server_stream(database: Database, mapped: Mapping, *, progress: bool) -> St
     return stream
 
 
-def _kept(mapped: Mapping, stream: Stream, found: str, name: str, where: str) -> Staged:
+def _kept(mapped: SchemaFile, stream: Stream, found: str, name: str, where: str) -> Staged:
     """Stage the tables, or take them from the cache."""
     key = {"data": found, "schema": mapped.text, "where": where, "code": code_of(__name__)}
 
@@ -379,24 +379,24 @@ def _scratch() -> Path:
         return Path(tempfile.mkdtemp(prefix="workbook-"))
 
 
-def _copied(folder: Path) -> tuple[Staged, Mapping]:
+def _copied(folder: Path) -> tuple[Staged, SchemaFile]:
     """Return a copy of a server's tables, known by what lies there and not by what it says."""
     staged = open_staged(folder)
     files = sorted(file for file in staged.folder.iterdir() if file.is_file())
     content = b"".join(file.name.encode() + b"\0" + _file_digest(file) for file in files)
     staged.facts["fingerprint"] = hashlib.sha256(content).hexdigest()[:16]
-    mapped = read_mapping(folder / "schema.yaml")
+    mapped = read_schema_file(folder / "schema.yaml")
     return staged, _labelled(mapped, staged)
 
 
-def _labelled(mapped: Mapping, staged: Staged) -> Mapping:
+def _labelled(mapped: SchemaFile, staged: Staged) -> SchemaFile:
     """Return the mapping; a label belongs to its own exposure, unless a window is stated."""
     if not staged.facts["labelled"] or "within" in mapped.stated:
         return mapped
     return replace(mapped, task=replace(mapped.task, within="0s"))
 
 
-def _of(found: str, mapped: Mapping, seed: int) -> str:
+def _of(found: str, mapped: SchemaFile, seed: int) -> str:
     """Return the fingerprint of data as they are mapped, and drawn."""
     drawn = seed if mapped.task.negatives else ""
     return _digest(f"{found} {mapped.text} {drawn}")
@@ -412,7 +412,7 @@ def _open_journey(seed: int) -> Tables:
         name="journey",
         **tables,
         task=journey.JOURNEY_TASK,
-        fingerprint=fingerprint("journey", seed=seed),
+        fingerprint=data_fingerprint("journey", seed=seed),
         notes=notes,
         logit_offset=offset,
         dropped=pd.DataFrame(columns=["table", "reason", "rows"]),

@@ -26,7 +26,7 @@ from helpers.cache import write_atomically
 from helpers.data.chunks import Chunk
 from helpers.data.cleaning import Cleaner
 from helpers.data.copies import read_copy
-from helpers.data.schema_file import Mapping, Part
+from helpers.data.schema_file import SchemaFile, StoredTable
 from helpers.data.whole_table import Assembly, as_arrow, connect, joins, pieces, text_sql
 from helpers.schema import canonical_tables
 
@@ -43,7 +43,7 @@ _NO_PRICE = (
     "after the moment that is judged. Prices paid before are used anyway."
 )
 
-Stream = Callable[[Part], Iterable[Chunk]]
+Stream = Callable[[StoredTable], Iterable[Chunk]]
 Counts = list[dict[str, Any]]
 
 
@@ -107,12 +107,12 @@ def open_staged(folder: Path) -> Staged:
 
 
 def stage(
-    mapping: Mapping, stream: Stream, folder: Path, *, where: str, fingerprint: str
+    schema_file: SchemaFile, stream: Stream, folder: Path, *, where: str, fingerprint: str
 ) -> Staged:
-    """Read, clean and put down all tables of a mapping.
+    """Read, clean and put down all tables of a schema_file.
 
     Args:
-        mapping: what is stored where.
+        schema_file: what is stored where.
         stream: yields the rows of a stored table piece by piece; nothing where an optional
             table is not there.
         folder: is made, and gets the files.
@@ -136,7 +136,7 @@ def stage(
         (folder / _RAW).mkdir(parents=True)
         with connect(folder / ".spill") as connection:
             for name in canonical_tables():  # the log first: others may be made from it
-                _stage_table(name, mapping, stream, folder, connection, facts)
+                _stage_table(name, schema_file, stream, folder, connection, facts)
             files = {n: folder / f"{n}.parquet" for n in facts["tables"]}
             facts["notes"] += joins(connection, files, where)
         write_atomically(folder / _FACTS, json.dumps(facts, indent=1, ensure_ascii=False))
@@ -152,42 +152,44 @@ def stage(
 
 def _stage_table(
     name: str,
-    mapping: Mapping,
+    schema_file: SchemaFile,
     stream: Stream,
     folder: Path,
     connection: duckdb.DuckDBPyConnection,
     facts: dict[str, Any],
 ) -> None:
-    parts = mapping.parts[name]
+    parts = schema_file.parts[name]
     raw = folder / _RAW
     if parts[0].derived:
         files, read = [_derived_file(raw, parts[0])], []
         facts["notes"] += [_NO_PRICE] * ("price" in parts[0].columns)
     else:
-        read = _read_parts(name, mapping, stream, raw)
+        read = _read_parts(name, schema_file, stream, raw)
         files = [r.file for r in read if r.rows]
     if not files or not files[0].exists():
         return
     assembly = Assembly(connection, canonical_tables()[name], files)
     facts["labelled"] |= "label" in assembly.columns()
-    if facts["labelled"] and mapping.task.negatives:
+    if facts["labelled"] and schema_file.task.negatives:
         raise DataError(
             f"{read[0].name}: each row says by its label what became of a product that was shown, "
             "so nothing is to be drawn; remove negatives from the task of schema.yaml, or map no "
             "column to label and leave out the rows without a success."
         )
     counts = [c for r in read for c in r.dropped.to_dict("records")]
-    counts += _drop_repeats(assembly, name, mapping, read)
+    counts += _drop_repeats(assembly, name, schema_file, read)
     kept = assembly.write(
         folder / f"{name}.parquet",
         decimal_comma=any(p.decimal == "," for p in parts),
-        success=mapping.task.positive[0],
+        success=schema_file.task.positive[0],
     )
     facts["tables"][name] = {"read": sum(r.rows + r.unread for r in read) or kept, "kept": kept}
     facts["dropped"] += counts
 
 
-def _drop_repeats(assembly: Assembly, name: str, mapping: Mapping, read: list[_Read]) -> Counts:
+def _drop_repeats(
+    assembly: Assembly, name: str, schema_file: SchemaFile, read: list[_Read]
+) -> Counts:
     """Drop copies of rows, and rows whose name was seen before; return the counts."""
     unique = [c.name for c in canonical_tables()[name].columns.values() if c.unique]
     if not read:
@@ -203,9 +205,9 @@ def _drop_repeats(assembly: Assembly, name: str, mapping: Mapping, read: list[_R
             continue
         counts.append({"table": name, "reason": reason, "rows": rows})
         everything = sum(r.rows + r.unread for r in read)
-        stop = mapping.on_bad_rows == "stop"
-        if reason != _COPY and (stop or rows > mapping.max_bad_share * everything):
-            limit = f"more than the {mapping.max_bad_share * 100:g}% allowed"
+        stop = schema_file.on_bad_rows == "stop"
+        if reason != _COPY and (stop or rows > schema_file.max_bad_share * everything):
+            limit = f"more than the {schema_file.max_bad_share * 100:g}% allowed"
             raise DataError(
                 f"{read[0].name}: {rows:,} of {everything:,} rows cannot be used, "
                 f"{'and on_bad_rows: stop allows none' if stop else limit}. {reason} ({rows:,} "
@@ -236,20 +238,20 @@ def _words(read: list[_Read], place: int) -> str:
     return chunk.locate(chunk.first + place - start) + (f" of {chunk.where}" if several else "")
 
 
-def _read_parts(name: str, mapping: Mapping, stream: Stream, raw: Path) -> list[_Read]:
+def _read_parts(name: str, schema_file: SchemaFile, stream: Stream, raw: Path) -> list[_Read]:
     """Clean the stored tables of a canonical one, each into a file of its own."""
     from_log = [
-        _Writer(part, mapping, _derived_file(raw, part))
-        for parts in mapping.parts.values()
+        _Writer(part, schema_file, _derived_file(raw, part))
+        for parts in schema_file.parts.values()
         for part in parts
         if part.derived and name == "user_behavior"
     ]
     read: list[_Read] = []
     begin = 0
     try:
-        for number, part in enumerate(mapping.parts[name]):
-            writer = _Writer(part, mapping, raw / f"{name}-{number}.parquet", number)
-            read.append(_read_part(writer, stream, mapping, begin, from_log))
+        for number, part in enumerate(schema_file.parts[name]):
+            writer = _Writer(part, schema_file, raw / f"{name}-{number}.parquet", number)
+            read.append(_read_part(writer, stream, schema_file, begin, from_log))
             begin += read[-1].rows
     finally:
         for writer in from_log:
@@ -257,15 +259,15 @@ def _read_parts(name: str, mapping: Mapping, stream: Stream, raw: Path) -> list[
     return read
 
 
-def _derived_file(raw: Path, part: Part) -> Path:
+def _derived_file(raw: Path, part: StoredTable) -> Path:
     return raw / f"{part.table}-derived.parquet"
 
 
 def _read_part(
-    writer: _Writer, stream: Stream, mapping: Mapping, begin: int, from_log: list[_Writer]
+    writer: _Writer, stream: Stream, schema_file: SchemaFile, begin: int, from_log: list[_Writer]
 ) -> _Read:
     part = writer.part
-    cleaner = _cleaner(part, mapping)
+    cleaner = _cleaner(part, schema_file)
     names: dict[str, None] = {}  # in their order
     chunks: list[tuple[int, Chunk]] = []
     rows = unread = 0
@@ -288,26 +290,28 @@ def _read_part(
     return _Read(writer.file, next(iter(names), part.table), rows, unread, dropped, chunks)
 
 
-def _cleaner(part: Part, mapping: Mapping) -> Cleaner:
+def _cleaner(part: StoredTable, schema_file: SchemaFile) -> Cleaner:
     return Cleaner(
         part,
-        task_zone=mapping.task.time_zone,
-        on_bad_rows=mapping.on_bad_rows,
-        max_bad_share=mapping.max_bad_share,
+        task_zone=schema_file.task.time_zone,
+        on_bad_rows=schema_file.on_bad_rows,
+        max_bad_share=schema_file.max_bad_share,
     )
 
 
 class _Writer:
     """Puts clean rows into a Parquet file; the first piece sets the types."""
 
-    def __init__(self, part: Part, mapping: Mapping, file: Path, number: int = 0) -> None:
+    def __init__(
+        self, part: StoredTable, schema_file: SchemaFile, file: Path, number: int = 0
+    ) -> None:
         self.part = part
         self.file = file
         self._number = number
         self._writer: pq.ParquetWriter | None = None
         self._connection = duckdb.connect()
         # A row of the log that names no product or user is not a fault of this table.
-        self._cleaner = _cleaner(part, replace(mapping, on_bad_rows="drop", max_bad_share=1.0))
+        self._cleaner = _cleaner(part, replace(schema_file, on_bad_rows="drop", max_bad_share=1.0))
         self._headers: set[str] = set()
         self._where = part.table
 

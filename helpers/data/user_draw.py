@@ -14,7 +14,7 @@ from helpers.data.staging import Staged
 from helpers.data.whole_table import name_sql, read_frame, text_sql
 from helpers.schema import Task
 
-__all__ = ["SAMPLES", "daily_totals", "draw_users", "frames_of"]
+__all__ = ["SAMPLES", "draw_users", "frames_of", "totals_of_all_users"]
 
 #: About how many samples are made where the person states no number of users.
 SAMPLES = 300_000
@@ -84,7 +84,7 @@ def _day(date: str) -> str:
     return f"(DATE {text_sql(date)} - DATE '1970-01-01')"
 
 
-def daily_totals(
+def totals_of_all_users(
     connection: duckdb.DuckDBPyConnection, task: Task, *, columns: list[str]
 ) -> pd.DataFrame:
     """Return what all users did with each product on each day.

@@ -21,7 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from helpers.base.errors import DataError
-from helpers.data.schema_file import Part, read_mapping
+from helpers.data.schema_file import StoredTable, read_schema_file
 from helpers.exercises.probing import fault_elsewhere, probe
 from helpers.exercises.verdicts import (
     matching_hint,
@@ -113,7 +113,7 @@ def check_07_2(answer: str) -> str:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "schema.yaml"
             file.write_text(answer, encoding="utf-8", errors="replace")
-            mapping = read_mapping(file)
+            mapping = read_schema_file(file)
             parts = mapping.parts.get("user_behavior", ())
     except DataError as error:
         return not_yet(f"{_swapped(answer)}{error}")
@@ -140,7 +140,7 @@ def _swapped(answer: str) -> str:
     return ""
 
 
-def _part_hint(part: Part) -> str:
+def _part_hint(part: StoredTable) -> str:
     """Return the hint of the first thing that is not right, or an empty text."""
     columns = {name: " ".join(stored) for name, stored in part.columns.items()}
     wrong = [name for name in _COLUMNS if columns.get(name) != _COLUMNS[name]]

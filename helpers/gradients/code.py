@@ -11,22 +11,22 @@ import numpy as np
 
 from helpers.backend import tf
 
-__all__ = ["names_in", "plain", "reads_of"]
+__all__ = ["names_in", "plain_text", "reads_of"]
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, range, type(...), type(NotImplemented))
 
 
-def plain(value: Any) -> str | None:
+def plain_text(value: Any) -> str | None:
     """Return a value as text that tells it from every other value; None: it has parts.
 
     Example:
-        >>> plain(1), plain(1.0), plain((1, "a")), plain([1])
+        >>> plain_text(1), plain_text(1.0), plain_text((1, "a")), plain_text([1])
         ('int 1', 'float 1.0', "tuple (int 1, str 'a')", None)
     """
     if type(value) in _PLAIN:
         return f"{type(value).__name__} {value!r}"
     if type(value) is tuple or type(value) is frozenset:
-        inner = [plain(each) for each in value]
+        inner = [plain_text(each) for each in value]
         inner = inner if isinstance(value, tuple) or None in inner else sorted(inner)
         return None if None in inner else f"{type(value).__name__} ({', '.join(inner)})"
     if isinstance(value, np.generic) and not value.dtype.hasobject:
@@ -36,7 +36,7 @@ def plain(value: Any) -> str | None:
     if isinstance(value, np.dtype | tf.DType | tf.TensorShape):
         return f"{type(value).__name__} {value!r}"
     if isinstance(value, slice):
-        return plain(("slice", value.start, value.stop, value.step))
+        return plain_text(("slice", value.start, value.stop, value.step))
     return None
 
 
@@ -49,7 +49,7 @@ def _code(code: types.CodeType) -> str:
     counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, flags)
     names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
     table = getattr(code, "co_exceptiontable", b"")
-    constants = [plain(each) for each in code.co_consts]
+    constants = [plain_text(each) for each in code.co_consts]
     return f"code {code.co_code.hex()} {counts} {names} {table.hex()} {constants}"
 
 

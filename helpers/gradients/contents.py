@@ -23,8 +23,8 @@ import pandas as pd
 
 from helpers.backend import keras, tf
 from helpers.gradients.attributes import UNUSED, fields_of, wiring_of
-from helpers.gradients.code import names_in, plain, reads_of
-from helpers.gradients.libraries import in_library, is_library, is_offered, named, version_of
+from helpers.gradients.code import names_in, plain_text, reads_of
+from helpers.gradients.libraries import in_library, is_library, is_offered, library_name, version_of
 
 __all__ = ["Contents", "contents_of", "slots_of"]
 
@@ -84,7 +84,7 @@ class Contents:
 def _function(value: types.FunctionType) -> Contents:
     code, library = value.__code__, in_library(value.__code__.co_filename)
     if library and (is_offered(value) or not (value.__closure__ or value.__dict__)):
-        return Contents(f"function {named(value)} {code.co_firstlineno}", of_library=True)
+        return Contents(f"function {library_name(value)} {code.co_firstlineno}", of_library=True)
     parts: list[tuple[str, Any]] = [
         ("", code),
         (" default values", value.__defaults__),
@@ -113,7 +113,7 @@ def _tensorflow_function(value: Any) -> Contents:
 
 def _class(value: type) -> Contents:
     if is_library(value.__module__) and "<locals>" not in value.__qualname__:
-        return Contents(f"class {named(value)}", of_library=True)
+        return Contents(f"class {library_name(value)}", of_library=True)
     parts = [(f" base {base.__name__}", base) for base in value.__bases__]
     parts += [(f".{n}", v) for n, v in sorted(fields_of(value).items())]
     return Contents("class", parts)
@@ -215,7 +215,7 @@ def _sequence(value: list | tuple) -> Contents:
 
 def _set(value: set | frozenset) -> Contents:
     def order(each: Any) -> str:
-        return plain(each) or f"{type(each).__name__} {getattr(each, '__qualname__', '')}"
+        return plain_text(each) or f"{type(each).__name__} {getattr(each, '__qualname__', '')}"
 
     return Contents("set", [("{}", each) for each in sorted(value, key=order)])
 
@@ -231,7 +231,7 @@ def _with_class(found: Contents, value: Any, *usual: type) -> Contents:
 
 
 def contents_of(value: Any) -> Contents:
-    """Return an object taken apart. Plain values, see :func:`plain`, have no parts.
+    """Return an object taken apart. Plain values, see :func:`plain_text`, have no parts.
 
     Example:
         >>> contents_of({"a": [1]}).parts
@@ -263,7 +263,7 @@ def _frame(value: Any) -> Contents:
 def _builtin(value: Any) -> Contents:
     owner = getattr(value, "__self__", None)
     own = [] if isinstance(owner, types.ModuleType | None) else [(".__self__", owner)]
-    return Contents(f"builtin {named(value)} {value.__name__}", own)
+    return Contents(f"builtin {library_name(value)} {value.__name__}", own)
 
 
 def _cell(value: types.CellType) -> Contents:

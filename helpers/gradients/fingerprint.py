@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from helpers.backend import numeric_settings
-from helpers.gradients.code import names_in, plain
+from helpers.gradients.code import names_in, plain_text
 from helpers.gradients.contents import Contents, contents_of
 
 __all__ = ["Asked", "Fingerprint", "Found", "fingerprint", "found_in"]
@@ -109,13 +109,13 @@ def fingerprint(**things: Any) -> Fingerprint:
 
 def found_in(**things: Any) -> Iterator[Found]:
     """Yield all objects that things consist of, each once, the nearest first."""
-    walk = _Walk()
+    walk = _ValueWalk()
     for name, thing in sorted(things.items()):
         walk.place_of(thing, name)
     yield from walk.objects()
 
 
-class _Walk:
+class _ValueWalk:
     """A walk through objects, breadth first: nothing is too deep for it."""
 
     def __init__(self) -> None:
@@ -128,7 +128,7 @@ class _Walk:
 
     def place_of(self, value: Any, path: str) -> int | str:
         """Return an object's place, or a plain value's text."""
-        if (text := plain(value)) is not None:
+        if (text := plain_text(value)) is not None:
             if isinstance(value, types.CodeType):
                 self.names |= names_in(value)
             return text

@@ -96,7 +96,7 @@ class Pieces:
             if any(piece.facts[name] != is_now for piece in self.pieces):
                 raise ValueError(self._refusal(name))
         self.done = self.pieces[-1].end if self.pieces else 0
-        self._rows = _Rows()
+        self._rows = _RowsDigest()
 
     def _made_by(self) -> dict[str, str]:
         """Return what all pieces must have in common."""
@@ -205,7 +205,7 @@ class Pieces:
         return self.out
 
 
-class _Rows:
+class _RowsDigest:
     """A digest of rows that come batch by batch; how they are cut into batches does not count."""
 
     def __init__(self) -> None:

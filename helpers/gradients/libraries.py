@@ -10,7 +10,7 @@ import sys
 import sysconfig
 from typing import Any
 
-__all__ = ["in_library", "is_library", "is_offered", "named", "version_of"]
+__all__ = ["in_library", "is_library", "is_offered", "library_name", "version_of"]
 
 
 @functools.cache
@@ -63,7 +63,7 @@ def version_of(module: str) -> str:
         return "?"
 
 
-def named(value: Any) -> str:
+def library_name(value: Any) -> str:
     """Return the name and version of what a library offers."""
     module = getattr(value, "__module__", None) or "builtins"
     return f"{module}.{getattr(value, '__qualname__', '?')} {version_of(module)}"

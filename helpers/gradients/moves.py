@@ -9,7 +9,7 @@ from typing import Any
 
 from helpers.backend import tf
 from helpers.gradients.forms import Tensor
-from helpers.gradients.places import FIRST, Known, Places, agreed, follow
+from helpers.gradients.places import FIRST, Known, Places, agreed, places_rule
 from helpers.gradients.sizes import Size, sizes_of, values_of
 
 __all__ = ["letters_of"]
@@ -40,7 +40,7 @@ _BY_ROWS = frozenset({
 # --- operations that leave the samples where they are ------------------------------------
 
 
-@follow()
+@places_rule()
 def _as_before(op: Any, known: Known, batch: Tensor) -> list[Places | None]:
     """Follow an operation on rows by themselves: entries, the last axes, or a layer's own."""
     return [_of_output(op, known, tensor) for tensor in op.outputs]
@@ -68,12 +68,12 @@ def _is_open(tensor: Tensor, axis: int) -> bool:
     return axis < tensor.shape.rank and tensor.shape[axis] is None
 
 
-@follow("IdentityN")
+@places_rule("IdentityN")
 def _each_by_itself(op: Any, known: Known, batch: Tensor) -> list[Places | None]:
     return [known.get(t.name) for t in op.inputs]
 
 
-@follow("Sum", "Mean", "Max", "Min", "Prod", "Any", "All", "EuclideanNorm", "ArgMax", "ArgMin")
+@places_rule("Sum", "Mean", "Max", "Min", "Prod", "Any", "All", "EuclideanNorm", "ArgMax", "ArgMin")
 def _reduce(op: Any, known: Known, batch: Tensor) -> Places | None:
     places, axes = known.get(op.inputs[0].name), tf.get_static_value(op.inputs[1])
     if places is None or axes is None:
@@ -85,19 +85,19 @@ def _reduce(op: Any, known: Known, batch: Tensor) -> Places | None:
     return replace(places, axis=places.axis - (0 if kept else sum(a < places.axis for a in gone)))
 
 
-@follow("TopKV2")
+@places_rule("TopKV2")
 def _largest(op: Any, known: Known, batch: Tensor) -> Places | None:
     places = known.get(op.inputs[0].name)
     last = op.inputs[0].shape.rank - 1
     return None if places is None or places.axis == last else places
 
 
-@follow("Unique", "UniqueV2")
+@places_rule("Unique", "UniqueV2")
 def _unique(op: Any, known: Known, batch: Tensor) -> list[Places | None]:
     return [None, known.get(op.inputs[0].name), *[None] * (len(op.outputs) - 2)]
 
 
-@follow("OneHot")
+@places_rule("OneHot")
 def _one_hot(op: Any, known: Known, batch: Tensor) -> Places | None:
     places, axis = known.get(op.inputs[0].name), op.get_attr("axis")
     if places is None or axis in (-1, op.inputs[0].shape.rank):
@@ -167,7 +167,7 @@ def _spelled(op: Any) -> tuple[str, ...] | None:
     return tuple(parts)
 
 
-@follow("MatMul", "BatchMatMulV2", "BatchMatMul", "BatchMatMulV3", "Einsum")
+@places_rule("MatMul", "BatchMatMulV2", "BatchMatMul", "BatchMatMulV3", "Einsum")
 def _multiply(op: Any, known: Known, batch: Tensor) -> Places | None:
     if len(op.inputs) == 1 and op.type == "Einsum":
         parts = op.get_attr("equation").decode().split("->")
@@ -189,7 +189,7 @@ def _multiply(op: Any, known: Known, batch: Tensor) -> Places | None:
 # --- operations that move axes -----------------------------------------------------------
 
 
-@follow("Reshape")
+@places_rule("Reshape")
 def _reshape(op: Any, known: Known, batch: Tensor) -> Places | None:
     """``[P, outside, B, inside, S]`` in the order of memory, cut up in another way."""
     places, before = known.get(op.inputs[0].name), sizes_of(op.inputs[0], known)
@@ -273,7 +273,7 @@ def _reshaped_owners(
         return Places(axis, owners=tf.identity(groups[:, 0]))
 
 
-@follow("Transpose")
+@places_rule("Transpose")
 def _transpose(op: Any, known: Known, batch: Tensor) -> Places | None:
     places, turns = known.get(op.inputs[0].name), tf.get_static_value(op.inputs[1])
     if places is None or turns is None:
@@ -281,7 +281,7 @@ def _transpose(op: Any, known: Known, batch: Tensor) -> Places | None:
     return replace(places, axis=[int(t) for t in turns].index(places.axis))
 
 
-@follow("ExpandDims")
+@places_rule("ExpandDims")
 def _expand(op: Any, known: Known, batch: Tensor) -> Places | None:
     places, axis = known.get(op.inputs[0].name), tf.get_static_value(op.inputs[1])
     if places is None or axis is None:
@@ -290,7 +290,7 @@ def _expand(op: Any, known: Known, batch: Tensor) -> Places | None:
     return replace(places, axis=places.axis + (axis <= places.axis))
 
 
-@follow("Squeeze")
+@places_rule("Squeeze")
 def _squeeze(op: Any, known: Known, batch: Tensor) -> Places | None:
     places, shape = known.get(op.inputs[0].name), op.inputs[0].shape
     if places is None:
@@ -302,7 +302,7 @@ def _squeeze(op: Any, known: Known, batch: Tensor) -> Places | None:
     return replace(places, axis=places.axis - sum(a < places.axis for a in gone))
 
 
-@follow("Pack")
+@places_rule("Pack")
 def _pack(op: Any, known: Known, batch: Tensor) -> Places | None:
     places, rank = agreed([known.get(t.name) for t in op.inputs]), op.outputs[0].shape.rank
     if places is None or rank is None:
@@ -310,7 +310,7 @@ def _pack(op: Any, known: Known, batch: Tensor) -> Places | None:
     return replace(places, axis=places.axis + (op.get_attr("axis") % rank <= places.axis))
 
 
-@follow("Unpack")
+@places_rule("Unpack")
 def _unpack(op: Any, known: Known, batch: Tensor) -> Places | None:
     places = known.get(op.inputs[0].name)
     axis = op.get_attr("axis") % op.inputs[0].shape.rank

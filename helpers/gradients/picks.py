@@ -9,7 +9,7 @@ from typing import Any
 
 from helpers.backend import tf
 from helpers.gradients.forms import Tensor
-from helpers.gradients.places import FIRST, Known, Places, agreed, follow, owners_of
+from helpers.gradients.places import FIRST, Known, Places, agreed, owners_of, places_rule
 from helpers.gradients.sizes import Size, values_of
 
 __all__ = []
@@ -21,7 +21,7 @@ def _chosen(places: Places, tensor: Tensor, batch: Tensor, choose: Callable) -> 
     return Places(places.axis, owners=choose(owners))
 
 
-@follow("ConcatV2")
+@places_rule("ConcatV2")
 def _concat(op: Any, known: Known, batch: Tensor) -> Places | None:
     tensors, axis = list(op.inputs)[:-1], tf.get_static_value(op.inputs[-1])
     found = [known.get(t.name) for t in tensors]
@@ -42,7 +42,7 @@ def _concat(op: Any, known: Known, batch: Tensor) -> Places | None:
     )
 
 
-@follow("Split", "SplitV")
+@places_rule("Split", "SplitV")
 def _split(op: Any, known: Known, batch: Tensor) -> list[Places | None] | Places | None:
     tensor = op.inputs[1] if op.type == "Split" else op.inputs[0]
     axis = tf.get_static_value(op.inputs[0] if op.type == "Split" else op.inputs[2])
@@ -69,7 +69,7 @@ def _split(op: Any, known: Known, batch: Tensor) -> list[Places | None] | Places
     return [Places(places.axis, owners=each) for each in owners]
 
 
-@follow("Tile")
+@places_rule("Tile")
 def _tile(op: Any, known: Known, batch: Tensor) -> Places | None:
     """Blocks outside: the whole is repeated, not each entry."""
     tensor, times = op.inputs[0], values_of(op.inputs[1], known)
@@ -90,7 +90,7 @@ def _tile(op: Any, known: Known, batch: Tensor) -> Places | None:
     return replace(places, outside=places.outside * count)
 
 
-@follow("BroadcastTo", "Fill")
+@places_rule("BroadcastTo", "Fill")
 def _broadcast(op: Any, known: Known, batch: Tensor) -> Places | None:
     tensor = op.inputs[0] if op.type == "BroadcastTo" else None
     wanted = values_of(op.inputs[1 if tensor is not None else 0], known)
@@ -107,14 +107,14 @@ def _broadcast(op: Any, known: Known, batch: Tensor) -> Places | None:
     return Places(by_rows[0], one.count // one.inside, one.inside) if known_order else None
 
 
-@follow("Range")
+@places_rule("Range")
 def _range(op: Any, known: Known, batch: Tensor) -> Places | None:
     start, limit, step = (values_of(t, known) for t in op.inputs)
     plain = start == [Size(0)] and step == [Size(1)]
     return FIRST if plain and limit == [Size(1, rows=True)] else None
 
 
-@follow("SpaceToBatchND")
+@places_rule("SpaceToBatchND")
 def _space_to_batch(op: Any, known: Known, batch: Tensor) -> Places | None:
     places, block = known.get(op.inputs[0].name), tf.get_static_value(op.inputs[1])
     if places is None or places.axis or places.owners is not None or block is None:
@@ -122,7 +122,7 @@ def _space_to_batch(op: Any, known: Known, batch: Tensor) -> Places | None:
     return replace(places, outside=places.outside * int(math.prod(block)))
 
 
-@follow("BatchToSpaceND")
+@places_rule("BatchToSpaceND")
 def _batch_to_space(op: Any, known: Known, batch: Tensor) -> Places | None:
     places, block = known.get(op.inputs[0].name), tf.get_static_value(op.inputs[1])
     if places is None or places.axis or places.owners is not None or block is None:
@@ -131,7 +131,7 @@ def _batch_to_space(op: Any, known: Known, batch: Tensor) -> Places | None:
     return None if places.outside % count else replace(places, outside=places.outside // count)
 
 
-@follow("ReverseV2")
+@places_rule("ReverseV2")
 def _reverse(op: Any, known: Known, batch: Tensor) -> Places | None:
     tensor, axes = op.inputs[0], tf.get_static_value(op.inputs[1])
     places = known.get(tensor.name)
@@ -142,7 +142,7 @@ def _reverse(op: Any, known: Known, batch: Tensor) -> Places | None:
     return _chosen(places, tensor, batch, lambda owners: tf.reverse(owners, [0]))
 
 
-@follow("Roll")
+@places_rule("Roll")
 def _roll(op: Any, known: Known, batch: Tensor) -> Places | None:
     tensor, shift, axes = op.inputs
     places, axes = known.get(tensor.name), tf.get_static_value(axes)
@@ -155,7 +155,7 @@ def _roll(op: Any, known: Known, batch: Tensor) -> Places | None:
     return _chosen(places, tensor, batch, lambda owners: tf.roll(owners, by, 0))
 
 
-@follow("Pad", "PadV2", "MirrorPad")
+@places_rule("Pad", "PadV2", "MirrorPad")
 def _pad(op: Any, known: Known, batch: Tensor) -> Places | None:
     places, sides = known.get(op.inputs[0].name), tf.get_static_value(op.inputs[1])
     if places is None or sides is None or sides[places.axis].any():
@@ -163,7 +163,7 @@ def _pad(op: Any, known: Known, batch: Tensor) -> Places | None:
     return places
 
 
-@follow("StridedSlice")
+@places_rule("StridedSlice")
 def _strided_slice(op: Any, known: Known, batch: Tensor) -> Places | None:
     tensor = op.inputs[0]
     places, cut = known.get(tensor.name), _cut(op)
@@ -231,7 +231,7 @@ def _cut(op: Any) -> Callable[[int], tuple[int | None, int | None]] | None:
     return lambda axis: goes.get(axis, (axis + rest, None))
 
 
-@follow("Slice")
+@places_rule("Slice")
 def _slice(op: Any, known: Known, batch: Tensor) -> Places | None:
     tensor, begins, counts = op.inputs
     places, axis = known.get(tensor.name), 0
@@ -257,7 +257,7 @@ def _slice(op: Any, known: Known, batch: Tensor) -> Places | None:
 # --- operations that pick rows -----------------------------------------------------------
 
 
-@follow("GatherV2", "ResourceGather", "Gather")
+@places_rule("GatherV2", "ResourceGather", "Gather")
 def _gather(op: Any, known: Known, batch: Tensor) -> Places | None:
     """Where ids have samples, what they read is theirs; else what is read brings its own."""
     table, ids = op.inputs[:2]
@@ -278,7 +278,7 @@ def _gather(op: Any, known: Known, batch: Tensor) -> Places | None:
     return _chosen(places, table, batch, lambda owners: tf.gather(owners, ids))
 
 
-@follow("GatherNd", "ResourceGatherNd")
+@places_rule("GatherNd", "ResourceGatherNd")
 def _gather_nd(op: Any, known: Known, batch: Tensor) -> Places | None:
     table, ids = op.inputs[:2]
     places, mine = known.get(table.name), known.get(ids.name)
@@ -296,7 +296,7 @@ def _gather_nd(op: Any, known: Known, batch: Tensor) -> Places | None:
     return replace(chosen, axis=0)
 
 
-@follow("Where")
+@places_rule("Where")
 def _where(op: Any, known: Known, batch: Tensor) -> Places | None:
     """The places of what is true: one of their numbers is along the axis of the samples."""
     tensor = op.inputs[0]
@@ -307,7 +307,7 @@ def _where(op: Any, known: Known, batch: Tensor) -> Places | None:
     return replace(chosen, axis=0)
 
 
-@follow("DynamicPartition")
+@places_rule("DynamicPartition")
 def _partition(op: Any, known: Known, batch: Tensor) -> list[Places | None] | None:
     tensor, parts = op.inputs
     places = known.get(tensor.name)
@@ -318,7 +318,7 @@ def _partition(op: Any, known: Known, batch: Tensor) -> list[Places | None] | No
     return [Places(0, owners=some) for some in each]
 
 
-@follow("DynamicStitch", "ParallelDynamicStitch")
+@places_rule("DynamicStitch", "ParallelDynamicStitch")
 def _stitch(op: Any, known: Known, batch: Tensor) -> Places | None:
     count = len(op.inputs) // 2
     ids, parts = op.inputs[:count], op.inputs[count:]

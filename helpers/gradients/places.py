@@ -33,9 +33,9 @@ __all__ = [
     "Places",
     "agreed",
     "entries_of_samples",
-    "follow",
     "owners_of",
     "places_after",
+    "places_rule",
 ]
 
 
@@ -88,7 +88,7 @@ _FOLLOW: dict[str, Follow] = {}
 _ANY = "any other operation"
 
 
-def follow(*types: str) -> Callable[[Follow], Follow]:
+def places_rule(*types: str) -> Callable[[Follow], Follow]:
     """Register what happens to the places in operations of the given types; none: all others."""
 
     def register(function: Follow) -> Follow:

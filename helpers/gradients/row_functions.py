@@ -54,7 +54,7 @@ class _RowsMeet(Exception):
 
 
 @dataclass
-class _Walk:
+class _GraphWalk:
     """The function of some rows, computed again from the graph.
 
     Attributes:
@@ -132,7 +132,7 @@ def forms_through_rows(form: Rows, tensor: Tensor, handle: Tensor) -> list[Form]
     Returns:
         What adds up to the gradients; None: rows may meet in the function.
     """
-    walk = _Walk(handle, _carriers(handle))
+    walk = _GraphWalk(handle, _carriers(handle))
     ids = tf.reshape(form.ids, [-1])
     try:
         rows = walk.rows(tensor, ids)
@@ -198,7 +198,7 @@ def _constant(tensor: Tensor) -> list[int]:
     return [int(n) for n in value.reshape(-1)]
 
 
-def _reduced(walk: _Walk, tensor: Tensor, ids: Tensor) -> Tensor:
+def _reduced(walk: _GraphWalk, tensor: Tensor, ids: Tensor) -> Tensor:
     """A sum, mean, ... over axes of which none is the rows'."""
     values, axes = tensor.op.inputs
     if any(axis % values.shape.rank == 0 for axis in _constant(axes)):
@@ -206,21 +206,21 @@ def _reduced(walk: _Walk, tensor: Tensor, ids: Tensor) -> Tensor:
     return _again(tensor, [walk.rows(values, ids), axes])
 
 
-def _selected(walk: _Walk, tensor: Tensor, ids: Tensor) -> Tensor:
+def _selected(walk: _GraphWalk, tensor: Tensor, ids: Tensor) -> Tensor:
     """One of two numbers for each entry; the old operation also selects whole rows."""
     if any(t.shape != tensor.shape for t in tensor.op.inputs):
         raise _RowsMeet
     return _again(tensor, [walk.rows(t, ids) for t in tensor.op.inputs])
 
 
-def _along_last_axis(walk: _Walk, tensor: Tensor, ids: Tensor) -> Tensor:
+def _along_last_axis(walk: _GraphWalk, tensor: Tensor, ids: Tensor) -> Tensor:
     """A softmax over a row's own entries."""
     if tensor.shape.rank < 2:
         raise _RowsMeet
     return _again(tensor, [walk.rows(tensor.op.inputs[0], ids)])
 
 
-def _product(walk: _Walk, tensor: Tensor, ids: Tensor) -> Tensor:
+def _product(walk: _GraphWalk, tensor: Tensor, ids: Tensor) -> Tensor:
     """``out[r] = left[r] @ right``."""
     op = tensor.op
     left, right = op.inputs
@@ -238,7 +238,7 @@ def _product(walk: _Walk, tensor: Tensor, ids: Tensor) -> Tensor:
     return made
 
 
-def _reshaped(walk: _Walk, tensor: Tensor, ids: Tensor) -> Tensor:
+def _reshaped(walk: _GraphWalk, tensor: Tensor, ids: Tensor) -> Tensor:
     """The same entries of each row in another shape."""
     before = tensor.op.inputs[0]
     if not before.shape.rank or before.shape[0] != tensor.shape[0]:
@@ -246,7 +246,7 @@ def _reshaped(walk: _Walk, tensor: Tensor, ids: Tensor) -> Tensor:
     return tf.reshape(walk.rows(before, ids), [tf.size(ids), *tensor.shape[1:]])
 
 
-def _transposed(walk: _Walk, tensor: Tensor, ids: Tensor) -> Tensor:
+def _transposed(walk: _GraphWalk, tensor: Tensor, ids: Tensor) -> Tensor:
     """The axes of each row in another order."""
     before, order = tensor.op.inputs
     if _constant(order)[0] != 0:
@@ -254,7 +254,7 @@ def _transposed(walk: _Walk, tensor: Tensor, ids: Tensor) -> Tensor:
     return tf.transpose(walk.rows(before, ids), order)
 
 
-def _put_together(walk: _Walk, tensor: Tensor, ids: Tensor) -> Tensor:
+def _put_together(walk: _GraphWalk, tensor: Tensor, ids: Tensor) -> Tensor:
     """Parts of each row side by side; or tables below each other, such as a row for padding."""
     *parts, axis = tensor.op.inputs
     (axis,) = _constant(axis)
@@ -273,7 +273,7 @@ def _put_together(walk: _Walk, tensor: Tensor, ids: Tensor) -> Tensor:
     return found
 
 
-def _padded(walk: _Walk, tensor: Tensor, ids: Tensor) -> Tensor:
+def _padded(walk: _GraphWalk, tensor: Tensor, ids: Tensor) -> Tensor:
     """Rows of zeros above or below a table, such as one for padding."""
     before = tensor.op.inputs[0]
     above, _, *rest = _constant(tensor.op.inputs[1])
@@ -286,7 +286,7 @@ def _padded(walk: _Walk, tensor: Tensor, ids: Tensor) -> Tensor:
     return tf.where(inside, rows, tf.zeros_like(rows))
 
 
-def _cut(walk: _Walk, tensor: Tensor, ids: Tensor) -> Tensor:
+def _cut(walk: _GraphWalk, tensor: Tensor, ids: Tensor) -> Tensor:
     """Some of a table's rows that follow each other, such as ``table[1:]``."""
     op = tensor.op
     before = op.inputs[0]
@@ -301,7 +301,7 @@ def _cut(walk: _Walk, tensor: Tensor, ids: Tensor) -> Tensor:
     return walk.rows(before, ids + first)
 
 
-def _chosen(walk: _Walk, tensor: Tensor, ids: Tensor) -> Tensor:
+def _chosen(walk: _GraphWalk, tensor: Tensor, ids: Tensor) -> Tensor:
     """Rows of a table in a fixed order."""
     op = tensor.op
     before, places = op.inputs[:2]
@@ -321,7 +321,7 @@ def _chosen(walk: _Walk, tensor: Tensor, ids: Tensor) -> Tensor:
     return copy
 
 
-_OTHERS: dict[str, Callable[[_Walk, Tensor, Tensor], Tensor]] = {
+_OTHERS: dict[str, Callable[[_GraphWalk, Tensor, Tensor], Tensor]] = {
     **dict.fromkeys(_REDUCTIONS, _reduced),
     **dict.fromkeys(_ALONG_LAST_AXIS, _along_last_axis),
     **dict.fromkeys(("MatMul", "BatchMatMulV2"), _product),

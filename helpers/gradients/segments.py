@@ -11,7 +11,7 @@ from typing import Any
 
 from helpers.backend import tf
 from helpers.gradients.forms import Tensor
-from helpers.gradients.places import FIRST, Known, Places, follow, owners_of
+from helpers.gradients.places import FIRST, Known, Places, owners_of, places_rule
 
 __all__ = []
 
@@ -53,7 +53,7 @@ def _first_known(tensors: list[Tensor], known: Known, batch: Tensor) -> Tensor |
     return next((owners for owners in found if owners is not None), None)
 
 
-@follow(*_SEGMENTS, *(f"{name}V2" for name in _SEGMENTS), *(f"Unsorted{n}" for n in _SEGMENTS))
+@places_rule(*_SEGMENTS, *(f"{name}V2" for name in _SEGMENTS), *(f"Unsorted{n}" for n in _SEGMENTS))
 def _segments(op: Any, known: Known, batch: Tensor) -> Places | None:
     entries, rows = op.inputs[:2]
     if rows.shape.rank != 1:
@@ -61,7 +61,7 @@ def _segments(op: Any, known: Known, batch: Tensor) -> Places | None:
     return _first_if_own(op, rows, _first_known([entries, rows], known, batch), batch)
 
 
-@follow(*_SPARSE, *(f"{name}WithNumSegments" for name in _SPARSE))
+@places_rule(*_SPARSE, *(f"{name}WithNumSegments" for name in _SPARSE))
 def _sparse_segments(op: Any, known: Known, batch: Tensor) -> Places | None:
     table, ids, rows = op.inputs[:3]
     owners = _owners(table, known, batch)
@@ -72,7 +72,7 @@ def _sparse_segments(op: Any, known: Known, batch: Tensor) -> Places | None:
     return _first_if_own(op, rows, owners, batch)
 
 
-@follow(*_SCATTERS)
+@places_rule(*_SCATTERS)
 def _scatter(op: Any, known: Known, batch: Tensor) -> Places | None:
     onto = None if op.type == "ScatterNd" else known.get(op.inputs[0].name)
     ids, updates = op.inputs[:2] if op.type == "ScatterNd" else op.inputs[1:3]
@@ -82,7 +82,7 @@ def _scatter(op: Any, known: Known, batch: Tensor) -> Places | None:
     return _first_if_own(op, ids[:, 0], owners, batch)
 
 
-@follow("SparseToDense")
+@places_rule("SparseToDense")
 def _to_dense(op: Any, known: Known, batch: Tensor) -> Places | None:
     ids, values = op.inputs[0], op.inputs[2]
     if ids.shape.rank != 2:
@@ -90,13 +90,13 @@ def _to_dense(op: Any, known: Known, batch: Tensor) -> Places | None:
     return _first_if_own(op, ids[:, 0], _first_known([ids, values], known, batch), batch)
 
 
-@follow("SparseTensorDenseMatMul")
+@places_rule("SparseTensorDenseMatMul")
 def _multiply_sparse(op: Any, known: Known, batch: Tensor) -> Places | None:
     rows = op.inputs[0][:, 1 if op.get_attr("adjoint_a") else 0]
     return _first_if_own(op, rows, _first_known(list(op.inputs[:2]), known, batch), batch)
 
 
-@follow("RaggedTensorToTensor")
+@places_rule("RaggedTensorToTensor")
 def _fill_up(op: Any, known: Known, batch: Tensor) -> Places | None:
     kinds = [kind.decode() for kind in op.get_attr("row_partition_types")]
     owners = _owners(op.inputs[1], known, batch)
@@ -110,7 +110,7 @@ def _fill_up(op: Any, known: Known, batch: Tensor) -> Places | None:
     return _first_if_own(op, rows, owners, batch)
 
 
-@follow("SparseFillEmptyRows", "SparseReorder")
+@places_rule("SparseFillEmptyRows", "SparseReorder")
 def _sparse_rows(op: Any, known: Known, batch: Tensor) -> list[Places | None] | None:
     """Rows of the result are those of the samples, if those of the entries were."""
     ids = op.inputs[0]
@@ -124,7 +124,7 @@ def _sparse_rows(op: Any, known: Known, batch: Tensor) -> list[Places | None] | 
     return [after, after, FIRST, known.get(ids.name)]
 
 
-@follow("ComputeAccidentalHits")
+@places_rule("ComputeAccidentalHits")
 def _hits(op: Any, known: Known, batch: Tensor) -> Places | None:
     """Its first result holds the row of each hit."""
     places = known.get(op.inputs[0].name)
@@ -132,12 +132,12 @@ def _hits(op: Any, known: Known, batch: Tensor) -> Places | None:
     return Places(0, owners=op.outputs[0]) if plain else None
 
 
-@follow("SparseReshape")
+@places_rule("SparseReshape")
 def _sparse_reshape(op: Any, known: Known, batch: Tensor) -> list[Places | None]:
     return [known.get(op.inputs[0].name), None]
 
 
-@follow("InvertPermutation", "ListDiff", "RandomShuffle", "SparseToSparseSetOperation",
+@places_rule("InvertPermutation", "ListDiff", "RandomShuffle", "SparseToSparseSetOperation",
         "DenseToDenseSetOperation", "DenseToSparseSetOperation", "SparseConcat", "SparseSlice",
         "SparseSplit", "SparseAdd", "SparseSparseMaximum", "SparseSparseMinimum", "SparseCross",
         "SparseCrossV2", "RaggedCross", "RaggedTensorToSparse", "RaggedTensorFromVariant",

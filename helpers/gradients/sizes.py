@@ -38,7 +38,7 @@ class Size:
     inside: int = field(default=1, compare=False)
 
 
-class _Places(Protocol):
+class _WithAxis(Protocol):
     """What is asked of the places of the samples."""
 
     axis: int
@@ -49,7 +49,7 @@ class _Places(Protocol):
         """Return the size of the axis."""
 
 
-def sizes_of(tensor: Any, known: Mapping[str, _Places]) -> list[Size | None]:
+def sizes_of(tensor: Any, known: Mapping[str, _WithAxis]) -> list[Size | None]:
     """Return the size of each axis; None: it is not known.
 
     The axis of entries of which each sample has another number counts as ``Size(1, rows=True)``.
@@ -72,7 +72,7 @@ def sizes_of(tensor: Any, known: Mapping[str, _Places]) -> list[Size | None]:
     return [size(axis, n) for axis, n in enumerate(tensor.shape)]
 
 
-def values_of(tensor: Any, known: Mapping[str, _Places]) -> list[Size | None] | None:
+def values_of(tensor: Any, known: Mapping[str, _WithAxis]) -> list[Size | None] | None:
     """Return the entries of a tensor of whole numbers; None: not even their number is known.
 
     Args:
@@ -108,14 +108,14 @@ def values_of(tensor: Any, known: Mapping[str, _Places]) -> list[Size | None] | 
     return unknown
 
 
-def _regular(tensor: Any, known: Mapping[str, _Places]) -> list[Size | None]:
+def _regular(tensor: Any, known: Mapping[str, _WithAxis]) -> list[Size | None]:
     """Return the sizes of a tensor, without those of entries that come in any number."""
     places = known.get(tensor.name)
     odd = places is not None and places.owners is not None
     return [None if odd and n is not None and n.rows else n for n in sizes_of(tensor, known)]
 
 
-def _some(op: Any, known: Mapping[str, _Places]) -> list[Size | None] | None:
+def _some(op: Any, known: Mapping[str, _WithAxis]) -> list[Size | None] | None:
     """Return some entries of a vector, where it is known which."""
     values = values_of(op.inputs[0], known)
     if values is None:
@@ -145,7 +145,7 @@ def cut_of(op: Any) -> tuple[int | None, int | None, int | None]:
     return begin, None if op.get_attr("end_mask") & 1 else end, step
 
 
-def _computed(op: Any, known: Mapping[str, _Places]) -> Size | None:
+def _computed(op: Any, known: Mapping[str, _WithAxis]) -> Size | None:
     """Return a product or quotient of sizes; None: it is no whole multiple."""
     if op.type == "Size":
         factors = _regular(op.inputs[0], known)

@@ -17,7 +17,7 @@ import numpy as np
 
 from helpers.backend import keras, numeric_settings, tf
 from helpers.gradients.attributes import fields_of
-from helpers.gradients.code import plain, reads_of
+from helpers.gradients.code import plain_text, reads_of
 from helpers.gradients.contents import Contents, slots_of
 from helpers.gradients.fingerprint import Asked, fingerprint, found_in
 
@@ -158,7 +158,8 @@ def _other(now: Any, was: Any) -> bool:
     """Return whether a value is another one, and not just the same number or text."""
     if now is was:
         return False
-    return type(now) is not type(was) or (text := plain(now)) is None or text != plain(was)
+    text = plain_text(now)
+    return type(now) is not type(was) or text is None or text != plain_text(was)
 
 
 def _others(now: Any, was: Any) -> bool:

@@ -15,7 +15,16 @@ import math
 import re
 from dataclasses import dataclass
 
-__all__ = ["ANYTHING", "TYPES", "Allowed", "Anything", "Choices", "Interval", "Value", "read_range"]
+__all__ = [
+    "ANYTHING",
+    "TYPES",
+    "Allowed",
+    "Anything",
+    "Choices",
+    "NumberRange",
+    "Value",
+    "read_range",
+]
 
 Value = str | int | float | bool
 
@@ -30,7 +39,7 @@ _BRACES = re.compile(r"in \{(?P<values>[^{}]+)\}")
 
 
 @dataclass(frozen=True)
-class Interval:
+class NumberRange:
     """The numbers between two ends; a round bracket leaves its end out."""
 
     low: int | float
@@ -80,7 +89,7 @@ class Anything:
         return ""
 
 
-Allowed = Interval | Choices | Anything
+Allowed = NumberRange | Choices | Anything
 
 
 def read_range(comment: str, kind: type[Value]) -> tuple[Allowed | None, str]:
@@ -120,11 +129,11 @@ def read_range(comment: str, kind: type[Value]) -> tuple[Allowed | None, str]:
     raise ValueError("a range must read `in [1, 100]`, `in (0, 1]` or `in {a, b}`")
 
 
-def _interval(found: re.Match[str], kind: type[Value]) -> Interval:
+def _interval(found: re.Match[str], kind: type[Value]) -> NumberRange:
     if kind not in (int, float):
         raise ValueError(f"an interval is for numbers; {kind.__name__} takes `in {{a, b}}`")
     low, high = _value(found["low"], kind), _value(found["high"], kind)
-    interval = Interval(low, high, found["open"] == "[", found["close"] == "]")
+    interval = NumberRange(low, high, found["open"] == "[", found["close"] == "]")
     if not low < high:
         raise ValueError("the ends of a range must rise")
     if kind is int and not (interval.with_low and interval.with_high):

@@ -46,7 +46,7 @@ __all__ = [
     "PSEUDONYMS",
     "claim",
     "keep_table",
-    "plain",
+    "plain_json",
     "pseudonym",
     "pseudonyms",
     "record",
@@ -164,12 +164,12 @@ def record(**values: Any) -> None:
         OSError: the run folder cannot be written.
     """
     here = _started("record")
-    kept = {name: plain(value, where=name) for name, value in values.items()}
+    kept = {name: plain_json(value, where=name) for name, value in values.items()}
     if here.run_dir:
         content = {
             "notebook": here.name,
             "reference": here.reference,
-            "parameters": plain(here.values),
+            "parameters": plain_json(here.values),
             "seconds": round(time.perf_counter() - here.began, 2),
             "versions": versions(),
             "claims": here.claims,
@@ -292,7 +292,7 @@ def run_secret(run_dir: str | Path) -> bytes:
     return _secret
 
 
-def plain(value: Any, *, where: str = "value") -> Any:
+def plain_json(value: Any, *, where: str = "value") -> Any:
     """Return a value as plain JSON types.
 
     A named index of a table becomes a column, an unnamed one is dropped. A series becomes
@@ -309,7 +309,7 @@ def plain(value: Any, *, where: str = "value") -> Any:
         TypeError: the value is of another type.
 
     Example:
-        >>> plain(pd.DataFrame({"auc": [0.5, float("nan")]}))
+        >>> plain_json(pd.DataFrame({"auc": [0.5, float("nan")]}))
         [{'auc': 0.5}, {'auc': None}]
     """
     if isinstance(value, pd.DataFrame):
@@ -317,11 +317,11 @@ def plain(value: Any, *, where: str = "value") -> Any:
     if isinstance(value, pd.Series):
         value = value.to_dict()
     if isinstance(value, Mapping):
-        return {_key(k): plain(v, where=f"{where}[{k!r}]") for k, v in value.items()}
+        return {_key(k): plain_json(v, where=f"{where}[{k!r}]") for k, v in value.items()}
     if isinstance(value, set | frozenset):
         value = sorted(value)
     if isinstance(value, list | tuple | pd.Index) or (isinstance(value, np.ndarray) and value.ndim):
-        return [plain(v, where=f"{where}[{i}]") for i, v in enumerate(value)]
+        return [plain_json(v, where=f"{where}[{i}]") for i, v in enumerate(value)]
     return _scalar(value, where)
 
 
@@ -384,7 +384,7 @@ def _rows(table: pd.DataFrame, where: str) -> list[dict[str, Any]]:
         table = table.reset_index()
     if not table.columns.is_unique:
         raise TypeError(f"record: the table {where} has two columns of the same name.")
-    columns = [[plain(v, where=f"{where}.{c}") for v in table[c]] for c in table.columns]
+    columns = [[plain_json(v, where=f"{where}.{c}") for v in table[c]] for c in table.columns]
     names = [_key(c) for c in table.columns]
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 

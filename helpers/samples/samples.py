@@ -157,7 +157,7 @@ def load_samples(
         True
     """
     where = {"path": path, "schema": schema, "seed": seed}
-    data = sources.fingerprint(source, **where)
+    data = sources.data_fingerprint(source, **where)
     # The source as well: a copy of the bundled files is data of yours, without the truth.
     key = {"source": source, "fingerprint": data, "seed": seed, "code": code_of(__name__)}
 

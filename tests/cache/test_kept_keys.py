@@ -22,12 +22,18 @@ from helpers.cache import code
 from helpers.cache import store as cache
 from helpers.cache.code import code_of, modules_of
 from helpers.cache.digests import digest_of
-from helpers.data.sources import fingerprint, stage_source
+from helpers.data.sources import data_fingerprint, stage_source
 from helpers.experiments.detection import Budget, detect_all
 from helpers.experiments.retraining import AttributionSettings, attribution_table
 from helpers.experiments.retraining.case import Case
 from helpers.experiments.retraining.halves import retrain_halves
-from helpers.experiments.study import Bench, Settings, act_as_recommended, keep_curve, run_study
+from helpers.experiments.study import (
+    Comparison,
+    Settings,
+    act_as_recommended,
+    keep_curve,
+    run_study,
+)
 from helpers.experiments.study.arms import arm_of
 from helpers.importance import importance_table
 from helpers.models import LADDER, Fitted, trained_model
@@ -73,7 +79,7 @@ CACHED = {
         s, [Noise("flip", 0.2)], Budget("linear", updates=2), rows=60
     ),
     "helpers.experiments.study.whole": lambda s: run_study(s, SMALL, kinds=["linear"]),
-    "helpers.experiments.study.keep": lambda s: keep_curve(Bench.make(s, "linear", SMALL)),
+    "helpers.experiments.study.keep": lambda s: keep_curve(Comparison.make(s, "linear", SMALL)),
     "helpers.experiments.study.recommend": lambda s: act_as_recommended(
         s, SMALL, [None], kinds=["linear"]
     ),
@@ -197,7 +203,7 @@ def test_other_weights_make_another_table(samples, monkeypatch):
 
 def test_a_finished_part_is_never_taken_for_one_of_other_samples_or_settings(samples, tmp_path):
     def arms(s, settings):
-        return arm_of(Bench.make(s, "linear", settings), "uniform", "valid", tmp_path)
+        return arm_of(Comparison.make(s, "linear", settings), "uniform", "valid", tmp_path)
 
     first = arms(samples, SMALL)
     assert len([*tmp_path.iterdir()]) == 1
@@ -228,13 +234,13 @@ def test_a_copy_of_a_server_s_tables_is_known_by_what_lies_in_it(tmp_path):
     copy = tmp_path / "tables"
     shutil.copytree(staged.folder, copy)
     (copy / "schema.yaml").write_text(mapped.text)
-    before = fingerprint("mysql", path=copy)
-    assert fingerprint("mysql", path=copy) == before
+    before = data_fingerprint("mysql", path=copy)
+    assert data_fingerprint("mysql", path=copy) == before
     file = copy / "user_behavior.parquet"
     table = pq.read_table(file)
     first = table.slice(0, 1)
     pq.write_table(pa.concat_tables([table.slice(1), first]), file)
-    assert fingerprint("mysql", path=copy) != before
+    assert data_fingerprint("mysql", path=copy) != before
 
 
 # --- the digest of code ----------------------------------------------------------------------

@@ -291,7 +291,7 @@ def test_joins_count_events_and_names_on_both_sides(tmp_path):
     users = pd.DataFrame({"user_id": ["u", "w"], "age": ["1", "2"]})
     staged = put(tmp_path, events(rows), products=products, users=users)
     with staged.database() as connection:
-        (of_items, of_users), [found] = columns.joins(staged, connection)
+        (of_items, of_users), [found] = columns.check_joins(staged, connection)
     assert of_items == {
         **{"table": "product_features", "events_lost": 2 / 6, "names_lost": 2 / 3},
         **{"rows": 3, "never_seen": 2},

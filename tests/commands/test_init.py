@@ -20,7 +20,7 @@ from helpers.commands.init.names import ALIASES, event_in_name, event_of, name_s
 from helpers.commands.init.times import find_format, parse_times
 from helpers.data.database import load_table, open_database
 from helpers.data.mysql_server import private_server
-from helpers.data.schema_file import Mapping, Rule, read_mapping
+from helpers.data.schema_file import LeaveOut, SchemaFile, read_schema_file
 
 N = 3_000
 CANONICAL = {"user_behavior", "product_features", "users", "task"}
@@ -30,9 +30,9 @@ def put(folder: Path, name: str, frame: pd.DataFrame, **options) -> None:
     frame.to_csv(folder / name, index=False, **options)
 
 
-def mapped(folder: Path) -> Mapping:
+def mapped(folder: Path) -> SchemaFile:
     """Draft, and read the draft as a run would."""
-    return read_mapping(write_draft(folder))
+    return read_schema_file(write_draft(folder))
 
 
 @pytest.fixture
@@ -58,12 +58,14 @@ def test_the_export_of_the_spanish_shop(tmp_path):
     for name in ("ventas.csv", "articulos.csv"):
         (tmp_path / name).write_bytes((DATA / "foreign" / name).read_bytes())
     mapping = mapped(tmp_path)
-    by_hand = read_mapping(DATA / "foreign" / "schema.yaml")
+    by_hand = read_schema_file(DATA / "foreign" / "schema.yaml")
     [part], [wanted] = mapping.parts["user_behavior"], by_hand.parts["user_behavior"]
     for fact in ("files", "encoding", "delimiter", "decimal", "time_format", "event_type"):
         assert getattr(part, fact) == getattr(wanted, fact), fact
     assert part.columns == wanted.columns
-    assert {Rule("Nº ticket", "starts_with", "A"), Rule("Cliente", "is_empty")} <= {*part.leave_out}
+    assert {LeaveOut("Nº ticket", "starts_with", "A"), LeaveOut("Cliente", "is_empty")} <= {
+        *part.leave_out
+    }
     [charges] = [rule for rule in part.leave_out if rule.test == "matches"]
     codes = pd.read_csv(tmp_path / "ventas.csv", sep=";", encoding="latin-1", dtype=str)
     hit = codes["Código artículo"].dropna().str.contains(charges.value)
@@ -111,10 +113,10 @@ def test_online_retail_with_months_first_and_cancelled_invoices(tmp_path, log):
     }
     assert (part.time_format, part.event_type) == ("%m/%d/%Y %H:%M", "purchase")
     assert {
-        Rule("InvoiceNo", "starts_with", "C"),
-        Rule("StockCode", "matches", "^[^0-9]+$"),
-        Rule("CustomerID", "is_empty"),
-        Rule("Quantity", "below", 1),
+        LeaveOut("InvoiceNo", "starts_with", "C"),
+        LeaveOut("StockCode", "matches", "^[^0-9]+$"),
+        LeaveOut("CustomerID", "is_empty"),
+        LeaveOut("Quantity", "below", 1),
     } == {*part.leave_out}
     assert f"nobody knows who ({(log['draw'] > 0.75).mean():.0%})" in text
     assert mapping.parts["product_features"][0].columns["title"] == ("Description",)
@@ -174,7 +176,7 @@ def test_the_bundled_sample_keeps_its_own_names(tmp_path):
     for path in (DATA / "sample").glob("*.gz"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     written = write_draft(tmp_path)
-    text, mapping = written.read_text(encoding="utf-8"), read_mapping(written)
+    text, mapping = written.read_text(encoding="utf-8"), read_schema_file(written)
     [part] = mapping.parts["user_behavior"]
     assert (part.columns, part.extra, part.leave_out) == ({}, None, ())
     assert mapping.task.positive == ("click",)
@@ -225,7 +227,7 @@ def test_chinese_headers(tmp_path, log, encoding):
     }
     assert part.encoding == encoding.removesuffix("-sig")
     assert part.values == {"event_type": {"pv": "impression", "buy": "purchase"}}
-    assert part.leave_out == (Rule("行为类型", "one_of", ("fav",)),)
+    assert part.leave_out == (LeaveOut("行为类型", "one_of", ("fav",)),)
 
 
 @pytest.mark.parametrize(
@@ -269,7 +271,7 @@ def test_times_that_name_utc_and_a_session(tmp_path, log):
     assert part.columns["item_id"] == ("product_id",)
     assert part.columns["session_id"] == ("user_session",)
     assert (part.time_format, part.time_zone) == ("%Y-%m-%d %H:%M:%S UTC", "UTC")
-    assert part.leave_out == (Rule("event_type", "one_of", ("remove_from_cart",)),)
+    assert part.leave_out == (LeaveOut("event_type", "one_of", ("remove_from_cart",)),)
     assert mapping.parts["product_features"][0].columns["category"] == ("category_code",)
 
 
@@ -332,7 +334,7 @@ def test_the_tables_of_a_server(tmp_path, log, monkeypatch):
             load_table(database, "pedidos", pd.DataFrame(columns | facts).astype(str))
             load_table(database, "artículos", products)
         file = write_draft(source="mysql", out=tmp_path / "shop.yaml")
-    text, mapping = file.read_text(encoding="utf-8"), read_mapping(file)
+    text, mapping = file.read_text(encoding="utf-8"), read_schema_file(file)
     [part], [listed] = mapping.parts["user_behavior"], mapping.parts["product_features"]
     assert (part.stored_table, listed.stored_table) == ("pedidos", "artículos")
     assert (part.event_type, part.time_format) == ("purchase", "ISO 8601")
@@ -462,7 +464,7 @@ def test_an_id_of_a_user_that_is_written_out_as_null_is_left_out(tmp_path, log):
     frame = log[["user", "item", "time"]].assign(user=log["user"].mask(log["draw"] < 0.1, "NULL"))
     put(tmp_path, "clicks.csv", frame)
     [part] = mapped(tmp_path).parts["user_behavior"]
-    assert part.leave_out == (Rule("user", "one_of", ("NULL",)),)
+    assert part.leave_out == (LeaveOut("user", "one_of", ("NULL",)),)
 
 
 def test_numbers_as_event_types_are_a_guess_that_is_said(tmp_path, log):

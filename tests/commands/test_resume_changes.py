@@ -72,7 +72,7 @@ def test_changed_values_are_kept_before_the_notebook_ends(half_done, monkeypatch
 
     monkeypatch.setattr(runs.walk, "execute_notebook", dies)
     with pytest.raises(runs.RunError, match="Interrupted"):
-        runs.execute(open_run(half_done.folder, given={"folds": "6"}))
+        runs.execute_run(open_run(half_done.folder, given={"folds": "6"}))
     assert open_run(half_done.folder).given == {"seed": "5", "folds": "6"}
 
 
@@ -83,7 +83,7 @@ def test_what_a_finished_notebook_declares_stays_and_the_printed_command_starts_
     assert f"{FIRST} is finished with 5, and the results would be of two kinds" in error
     _, _, command = error.strip().partition("Start a new run: python -m helpers ")
     started = []
-    monkeypatch.setattr(runs, "execute", lambda run, **options: started.append(run))
+    monkeypatch.setattr(runs, "execute_run", lambda run, **options: started.append(run))
     monkeypatch.setattr(runs, "summary", lambda run: "")
     assert main(shlex.split(command)) == 0
     (run,) = started

@@ -24,7 +24,7 @@ from helpers.base.errors import DataError
 from helpers.cache import store as cache
 from helpers.commands import run as runs
 from helpers.commands import run_request
-from helpers.commands.run import RunError, execute, open_run, start_run
+from helpers.commands.run import RunError, execute_run, open_run, start_run
 from helpers.notebooks import record
 from helpers.notebooks.record import keep_table, start
 
@@ -114,12 +114,12 @@ def test_a_full_disk_is_one_paragraph_and_the_run_goes_on(
         import helpers.commands.report as module
     tried = _full_after(monkeypatch, module, name)
     with pytest.raises(RunError, match=r"cannot be written.*kept in .*add --resume") as caught:
-        execute(run)
+        execute_run(run)
     assert tried
     assert caught.value.exit_code == 1
-    execute(open_run(run.folder))
+    execute_run(open_run(run.folder))
     whole = start_run("sample", names=["01", "03"])
-    execute(whole)
+    execute_run(whole)
     mine, other = _results(run.folder), _results(whole.folder)
     for results in (mine, other):
         for recorded in results["notebooks"].values():
@@ -147,11 +147,11 @@ def test_a_disk_that_is_full_for_the_executed_notebook_stops_the_kernel_too(
     monkeypatch.setattr(LocalHandler, "write", full)
     run = start_run("sample", names=["01"])
     with pytest.raises(RunError, match="no space is left"):
-        execute(run)
+        execute_run(run)
     assert gone(int(pid.read_text()))
     monkeypatch.undo()
     monkeypatch.setattr(run_request, "NOTEBOOKS", notebooks)
-    execute(open_run(run.folder))
+    execute_run(open_run(run.folder))
     assert (run.folder / "report.html").is_file()
 
 
@@ -210,7 +210,7 @@ def test_a_folder_that_cannot_be_written_any_more_is_one_paragraph(notebooks, fa
 
     monkeypatch.setattr(os, "open", read_only)
     with pytest.raises(RunError, match=r"Read-only file system\. .*kept in.*--resume"):
-        execute(run)
+        execute_run(run)
     assert fake == []
 
 
@@ -220,7 +220,7 @@ def test_a_run_whose_folder_is_removed_says_so(notebooks, monkeypatch):
         runs.walk, "execute_notebook", lambda source, target, values, bar: shutil.rmtree(run.folder)
     )
     with pytest.raises(RunError, match=r"the folder of this run, is gone .*Start a new run\.$"):
-        execute(run)
+        execute_run(run)
     assert not run.folder.exists()
 
 
@@ -253,11 +253,11 @@ def test_a_damaged_state_is_refused(notebooks, change):
 @pytest.mark.parametrize("damage", [Path.unlink, lambda file: file.write_text('{"val')])
 def test_a_notebook_whose_record_is_lost_runs_again(notebooks, fake, damage):
     run = start_run("sample", names=["01", "03"])
-    execute(run)
+    execute_run(run)
     before = _results(run.folder)
     damage(run.folder / "results" / f"{FIRST}.json")
     fake.clear()
-    execute(open_run(run.folder))
+    execute_run(open_run(run.folder))
     assert fake == [FIRST]
     assert _results(run.folder) == before
 
@@ -306,7 +306,7 @@ def _kill_and_go_on(notebooks: Path, moments: list[float]) -> Path:
 
 def _check_killed(notebooks: Path, kills: int, seed: int) -> None:
     run = start_run("sample", given={"seed": "5"}, names=["01", "03"], out=notebooks.parent / "o")
-    execute(run)
+    execute_run(run)
     moments = random.Random(seed)
     folder = _kill_and_go_on(notebooks, [moments.uniform(0.2, 5.0) for _ in range(kills)])
     assert _results(folder) == _results(run.folder)
@@ -375,7 +375,7 @@ def test_a_run_on_a_server_reads_its_own_copy(notebooks, shop, fake, tmp_path, c
     (tmp_path / "log.yaml").write_text("max_users: all\n")
     write_notebook(notebooks, FIRST, declared=WITH_SCHEMA)
     run = start_run("mysql", schema=str(tmp_path / "log.yaml"), names=["01"])
-    execute(run)
+    execute_run(run)
     given = _results(run.folder)["notebooks"][FIRST]["values"]["given"]
     assert given["source"] == "mysql"
     assert given["path"] == str(run.folder / "tables")
@@ -388,9 +388,9 @@ def test_a_run_on_a_server_reads_its_own_copy(notebooks, shop, fake, tmp_path, c
 
 def test_going_on_asks_the_server_no_more(notebooks, shop, fake):
     run = start_run("mysql", names=["01"])
-    execute(run)
+    execute_run(run)
     shop.error = DataError("the server is gone")
-    execute(open_run(run.folder))
+    execute_run(open_run(run.folder))
     assert shop.asked == 1
 
 
@@ -398,10 +398,10 @@ def test_a_server_that_vanishes_leaves_a_run_that_goes_on(notebooks, shop, fake)
     run = start_run("mysql", names=["01"])
     shop.error = DataError("db.example: the connection was cut.")
     with pytest.raises(DataError, match=r"was cut\. The run is kept in .*add --resume"):
-        execute(run)
+        execute_run(run)
     assert fake == []
     shop.error, shop.rows = None, b"PAR1 more rows"
-    execute(open_run(run.folder))
+    execute_run(open_run(run.folder))
     assert shop.asked == 2
     assert _results(run.folder)["run"]["fingerprint"] == "print of PAR1 more rows"
 
@@ -411,7 +411,7 @@ def test_a_full_disk_while_copying_is_no_fault_of_the_server(notebooks, shop, fa
     shop.error = DataError("the tables cannot be copied here")
     shop.error.__context__ = OSError(errno.ENOSPC, "No space left on device", "user_behavior")
     with pytest.raises(RunError, match="no space is left") as caught:
-        execute(run)
+        execute_run(run)
     assert caught.value.exit_code == 1
 
 
@@ -419,10 +419,10 @@ def test_a_copy_that_is_interrupted_goes_on(notebooks, shop, fake):
     run = start_run("mysql", names=["01"])
     shop.error = KeyboardInterrupt()
     with pytest.raises(RunError, match="^Interrupted.*go on with --resume") as caught:
-        execute(run)
+        execute_run(run)
     assert caught.value.exit_code == 130
     shop.error = None
-    execute(open_run(run.folder))
+    execute_run(open_run(run.folder))
     assert fake == [FIRST]
 
 
@@ -432,18 +432,18 @@ def test_a_damaged_copy_is_made_again_before_the_first_notebook_and_refused_afte
     run = start_run("mysql", names=["01"])
     runs.data.copy_tables(run)
     (run.tables / "user_behavior.parquet").write_bytes(b"PAR1 ro")
-    execute(open_run(run.folder))
+    execute_run(open_run(run.folder))
     assert shop.asked == 2
     (run.tables / "user_behavior.parquet").write_bytes(b"PAR1 ro")
     with pytest.raises(DataError, match="not what the finished notebooks of this run have read"):
-        execute(open_run(run.folder))
+        execute_run(open_run(run.folder))
 
 
 def test_a_schema_that_changed_is_not_mixed_into_a_run_on_a_server(notebooks, shop, fake, tmp_path):
     file = tmp_path / "log.yaml"
     file.write_text("max_users: all\n")
     run = start_run("mysql", schema=str(file), names=["01"])
-    execute(run)
+    execute_run(run)
     assert open_run(run.folder, schema=str(file)) == run
     file.write_text("max_users: 10\n")
     with pytest.raises(DataError, match=r"schema\.yaml have changed since"):

@@ -17,7 +17,7 @@ from helpers.base.errors import DataError
 from helpers.base.paths import DATA, REPO
 from helpers.commands import run as runs
 from helpers.commands import run_request
-from helpers.commands.run import RunError, execute, open_run, start_run, summary
+from helpers.commands.run import RunError, execute_run, open_run, start_run, summary
 from helpers.commands.run.executor import NotebookFailed
 from helpers.commands.run_request import (
     convert,
@@ -280,7 +280,7 @@ def _check_pair(run, *, seed: int) -> None:
 
 def test_a_run_executes_in_order_and_merges_what_was_recorded(recording_pair, capsys):
     run = start_run("sample", given={"rate": "1e-3", "seed": "7"}, names=["03", "01"])
-    execute(run)
+    execute_run(run)
     results = _results(run)
     _check_pair(run, seed=7)
     second = results["notebooks"][SECOND]
@@ -312,11 +312,11 @@ def test_a_finished_run_resumes_to_nothing_and_says_where_the_report_is(
     run = start_run("sample", names=["01"])
     run.finished = {FIRST: {"sha256": runs.walk._sha256(FIRST), "seconds": 2.0}}
     run.save()
-    execute(open_run(run.folder))
+    execute_run(open_run(run.folder))
     assert "finished before" in capsys.readouterr().out
     told = summary(run)
     assert f"{FIRST}: 2 s" in told
-    assert told.endswith(f"Report: {runs.shown(run.folder / 'report.html')}")
+    assert told.endswith(f"Report: {runs.shown_path(run.folder / 'report.html')}")
 
 
 def test_a_failed_notebook_is_kept_named_and_resumed_to_the_same_results(recording_pair):
@@ -325,8 +325,8 @@ def test_a_failed_notebook_is_kept_named_and_resumed_to_the_same_results(recordi
     (recording_pair / f"{SECOND}.ipynb").write_text(bad)
     run = start_run("sample", names=["01", "03"])
     with pytest.raises(RunError) as caught:
-        execute(run)
-    folder = runs.shown(run.folder)
+        execute_run(run)
+    folder = runs.shown_path(run.folder)
     # Code cell 3 of the notebook: parameters, start, draw. papermill's own cell is not counted.
     assert str(caught.value) == (
         f"{SECOND}.ipynb, cell 3: ZeroDivisionError: division by zero. "
@@ -341,7 +341,7 @@ def test_a_failed_notebook_is_kept_named_and_resumed_to_the_same_results(recordi
 
     (recording_pair / f"{SECOND}.ipynb").write_text(good)
     before = (run.folder / f"{FIRST}.ipynb").stat().st_mtime_ns
-    execute(open_run(run.folder))
+    execute_run(open_run(run.folder))
     assert (run.folder / f"{FIRST}.ipynb").stat().st_mtime_ns == before
     _check_pair(run, seed=0)
     assert (run.folder / "report.html").is_file()
@@ -358,12 +358,12 @@ def test_a_finished_notebook_runs_again_when_the_package_has_changed(
     run.finished = {FIRST: {"sha256": runs.walk._sha256(FIRST), "seconds": 2.0}}
     run.save()
     monkeypatch.setattr(runs.walk, "execute_notebook", None)
-    execute(open_run(run.folder))
+    execute_run(open_run(run.folder))
     assert "finished before" in capsys.readouterr().out
     module.write_text("RATE = 2")
     ran = []
     monkeypatch.setattr(runs.walk, "execute_notebook", lambda *a, **k: ran.append(a[0].stem))
-    execute(open_run(run.folder))
+    execute_run(open_run(run.folder))
     assert ran == [FIRST]
     assert f"{FIRST}: runs again, for it or the package has changed" in capsys.readouterr().out
 
@@ -374,7 +374,7 @@ def test_a_finished_notebook_that_was_changed_runs_again(notebooks):
     run.save()
     write_notebook(notebooks, FIRST, "raise RuntimeError('ran again')")
     with pytest.raises(RunError, match="cell 2: RuntimeError: ran again"):
-        execute(open_run(run.folder))
+        execute_run(open_run(run.folder))
 
 
 def test_bad_data_found_in_a_notebook_is_the_persons_to_mend(notebooks):
@@ -383,7 +383,7 @@ def test_bad_data_found_in_a_notebook_is_the_persons_to_mend(notebooks):
     )
     write_notebook(notebooks, FIRST, cells)
     with pytest.raises(DataError, match=rf"^users.csv: empty. Fill it \(Found by {FIRST}.ipynb, c"):
-        execute(start_run("sample", names=["01"]))
+        execute_run(start_run("sample", names=["01"]))
 
 
 def test_bad_data_of_a_persons_own_need_a_new_run_once_they_are_mended(notebooks, tmp_path):
@@ -393,7 +393,7 @@ def test_bad_data_of_a_persons_own_need_a_new_run_once_they_are_mended(notebooks
     folder = lay_out(tmp_path / "mine")
     run = start_run("csv", path=str(folder), names=["01"])
     with pytest.raises(DataError, match="Mend the data and start a new run"):
-        execute(run)
+        execute_run(run)
     with (folder / "users.csv").open("a") as stream:
         stream.write("canary-new,20-29\n")
     with pytest.raises(DataError, match=r"have changed since .*Start a new run"):
@@ -403,7 +403,7 @@ def test_bad_data_of_a_persons_own_need_a_new_run_once_they_are_mended(notebooks
 def test_a_kernel_that_dies_is_an_error_not_a_hang(notebooks):
     write_notebook(notebooks, FIRST, "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
     with pytest.raises(RunError, match=f"{FIRST}.ipynb.* died.*memory.*--resume"):
-        execute(start_run("sample", names=["01"]))
+        execute_run(start_run("sample", names=["01"]))
 
 
 def test_what_a_kernel_says_of_its_own_sockets_reaches_nobody(notebooks):
@@ -489,7 +489,7 @@ def test_a_second_process_is_kept_out_of_a_run(notebooks):
         runs.state.alone(run.folder),
         pytest.raises(DataError, match="Another process is working"),
     ):
-        execute(open_run(run.folder))
+        execute_run(open_run(run.folder))
 
 
 # Resuming something else ---------------------------------------------------------------
@@ -572,10 +572,10 @@ def test_the_message_of_an_error_that_may_hold_a_row_stays_in_the_notebook(
     monkeypatch.setattr(runs.walk, "execute_notebook", fails)
     run = start_run(source, path=str(DATA / "sample") if source == "csv" else "", names=["01"])
     with pytest.raises(RunError, match=f"{FIRST}.ipynb, cell 7: {kind}.*kept in") as caught:
-        execute(run)
+        execute_run(run)
     assert ("ann@example.org" in str(caught.value)) is told
 
 
 def test_a_folder_with_braces_in_its_name_is_a_folder_like_any(notebooks, tmp_path):
-    execute(run := start_run("sample", names=["01"], out=tmp_path / "{seed} {x}"))
+    execute_run(run := start_run("sample", names=["01"], out=tmp_path / "{seed} {x}"))
     assert (run.folder / f"{FIRST}.ipynb").is_file()

@@ -26,9 +26,9 @@ from helpers.cache import store as cache
 from helpers.commands import run as runs
 from helpers.commands import run_request
 from helpers.commands.report import write_report
-from helpers.commands.run import RunError, execute, open_run, start_run
+from helpers.commands.run import RunError, execute_run, open_run, start_run
 from helpers.commands.run.executor import execute_notebook
-from helpers.data.sources import fingerprint, open_source, stage_source
+from helpers.data.sources import data_fingerprint, open_source, stage_source
 from helpers.data.staging import open_staged
 from helpers.notebooks.record import run_secret
 
@@ -69,7 +69,7 @@ def executed(monkeypatch) -> list[tuple[Path, Path]]:
 def shared(notebooks, executed) -> Path:
     """The folder of a run that another person began, with one notebook left to do."""
     run = start_run("sample", names=["01", "03"])
-    execute(run)
+    execute_run(run)
     state = json.loads((run.folder / "run.json").read_text())
     del state["finished"][SECOND]
     (run.folder / "run.json").write_text(json.dumps(state))
@@ -191,7 +191,7 @@ def test_a_state_that_is_no_plain_file_is_refused(shared, executed, kind, tmp_pa
 def test_a_state_as_a_run_writes_it_goes_on_with_the_workbooks_own_notebook(
     shared, notebooks, executed
 ):
-    execute(open_run(shared))
+    execute_run(open_run(shared))
     assert executed == [(notebooks / f"{SECOND}.ipynb", shared / f"{SECOND}.ipynb")]
 
 
@@ -202,7 +202,7 @@ def test_a_state_without_what_later_versions_added_goes_on(shared, executed):
     for done in state["finished"].values():
         del done["recorded"]
     (shared / "run.json").write_text(json.dumps(state))
-    execute(open_run(shared))
+    execute_run(open_run(shared))
     assert len(executed) == 1
 
 
@@ -257,7 +257,7 @@ def test_a_folder_in_a_run_that_is_a_link_is_refused(shared, executed, tmp_path,
 
 def test_a_run_that_is_reached_by_a_link_of_the_persons_own_goes_on(shared, executed, tmp_path):
     (tmp_path / "latest").symlink_to(shared)
-    execute(open_run(tmp_path / "latest"))
+    execute_run(open_run(tmp_path / "latest"))
     assert [target.parent for _, target in executed] == [shared]
     assert write_report(tmp_path / "latest").is_file()
 
@@ -267,7 +267,7 @@ def test_a_lock_that_becomes_a_link_makes_no_file_elsewhere(shared, executed, se
     (shared / ".lock").unlink()
     (shared / ".lock").symlink_to(secret.with_name("made"))
     with pytest.raises(RunError, match="cannot be read or written"):
-        execute(run)
+        execute_run(run)
     assert not secret.with_name("made").exists()
 
 
@@ -408,7 +408,7 @@ def test_results_that_are_none_are_refused(tmp_path, name, capsys):
 @pytest.mark.parametrize("content", ["[]", '{"values": {}}', "[" * 100_000, "null", "{", "5"])
 def test_a_record_that_is_none_lets_its_notebook_run_again(shared, executed, content):
     (shared / "results" / f"{FIRST}.json").write_text(content)
-    execute(open_run(shared))
+    execute_run(open_run(shared))
     assert [source.stem for source, _ in executed] == [FIRST, SECOND]
 
 
@@ -557,7 +557,7 @@ def test_a_number_beyond_all_numbers_gives_a_page_or_a_sentence(tmp_path, path):
         assert_page_or_sentence(folder)
 
 
-@pytest.mark.parametrize("call", [open_source, fingerprint, stage_source])
+@pytest.mark.parametrize("call", [open_source, data_fingerprint, stage_source])
 @pytest.mark.parametrize("path", ["~nosuchuser/x", "a\0b", "x" * 5000, "a\udcff"], ids=ascii)
 def test_a_path_that_no_system_has_is_refused_in_a_notebook_too(call, path):
     refused(lambda: call("csv", path=path))

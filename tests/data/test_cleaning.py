@@ -23,7 +23,7 @@ from helpers.data.cleaning.tally import Fault, Tally
 from helpers.data.cleaning.times import read_times
 from helpers.data.cleaning.values import Stored, join_texts, text_series
 from helpers.data.files import stream_files
-from helpers.data.schema_file import Part, Rule
+from helpers.data.schema_file import LeaveOut, StoredTable
 from helpers.schema import RESERVED, canonical_tables
 
 NEEDED = ("user_id", "item_id", "event_time", "event_type")
@@ -43,13 +43,13 @@ def texts(**columns: list) -> pd.DataFrame:
     return pd.DataFrame({name: pd.Series(v, dtype="str") for name, v in columns.items()})
 
 
-def part(table: str = "user_behavior", **facts: object) -> Part:
-    return Part(table, **facts)
+def part(table: str = "user_behavior", **facts: object) -> StoredTable:
+    return StoredTable(table, **facts)
 
 
 def cleaned(
     frames: pd.DataFrame | Iterable[pd.DataFrame],
-    part: Part = Part("user_behavior"),  # noqa: B008
+    part: StoredTable = StoredTable("user_behavior"),  # noqa: B008
     *,
     zone: str = "UTC",
     share: float = 0.99,
@@ -98,9 +98,9 @@ SPANISH = part(
     time_format="%d/%m/%Y %H:%M",
     time_zone="Europe/Madrid",
     leave_out=(
-        Rule("Pedido", "starts_with", "C"),
-        Rule("Cliente", "is_empty"),
-        Rule("Unidades", "below", 1.0),
+        LeaveOut("Pedido", "starts_with", "C"),
+        LeaveOut("Cliente", "is_empty"),
+        LeaveOut("Unidades", "below", 1.0),
     ),
 )
 
@@ -205,7 +205,7 @@ def test_ids_are_text_whatever_they_are_stored_as(ids, want):
 def test_ids_that_lost_digits_are_refused_unless_the_row_is_left_out():
     rows = log(2).assign(user_id=[2.0**53, 1.0], ok=["no", "yes"])
     assert 'log.csv: "user_id" holds names as numbers with a decimal point' in refusal(rows)
-    clean, _ = cleaned(rows, part(leave_out=(Rule("ok", "one_of", ("no",)),)))
+    clean, _ = cleaned(rows, part(leave_out=(LeaveOut("ok", "one_of", ("no",)),)))
     assert clean.user_id.tolist() == ["1"]
 
 
@@ -213,7 +213,7 @@ def test_ids_that_lost_digits_are_refused_unless_the_row_is_left_out():
 def test_ids_that_a_spreadsheet_shortened_are_refused(short):
     rows = log(2).assign(user_id=[short, "1"], ok=["no", "yes"])
     assert 'log.csv: "user_id" holds names as numbers in the short form 1.2E+17' in refusal(rows)
-    clean, _ = cleaned(rows, part(leave_out=(Rule("ok", "one_of", ("no",)),)))
+    clean, _ = cleaned(rows, part(leave_out=(LeaveOut("ok", "one_of", ("no",)),)))
     assert clean.user_id.tolist() == ["1"]
     codes = ["84E05", "E+17", "SIZE+1"]
     assert cleaned(log(item_id=codes))[0].item_id.tolist() == codes
@@ -452,17 +452,17 @@ def test_the_day_from_which_clocks_count_is_no_time(zone):
 @pytest.mark.parametrize(
     ("rule", "stored", "want"),
     [
-        (Rule("x", "is_empty"), ["", " ", None, "a"], [1, 1, 1, 0]),
-        (Rule("x", "starts_with", "C"), ["C1", " C2", "1C", None], [1, 1, 0, 0]),
-        (Rule("x", "starts_with", "C."), ["C1", "C.1", "c.", None], [0, 1, 0, 0]),
-        (Rule("x", "one_of", ("POST", "M")), [" POST", "M", "m", None], [1, 1, 0, 0]),
-        (Rule("x", "matches", "^[0-9]+$"), ["12", "a1", " 7 ", None], [1, 0, 1, 0]),
-        (Rule("x", "matches", "b"), ["abc", "B", "", None], [1, 0, 0, 0]),
-        (Rule("x", "below", 1.0), ["0.5", "1", "-2", "x"], [1, 0, 1, 0]),
-        (Rule("x", "above", 1.0), ["0.5", "1", "2", ""], [0, 0, 1, 0]),
-        (Rule("x", "one_of", ("7",)), [7.0, 7.5, np.nan, 8.0], [1, 0, 0, 0]),
-        (Rule("x", "is_empty"), [7.0, 7.5, np.nan, 8.0], [0, 0, 1, 0]),
-        (Rule("x", "above", 7.2), [7.0, 7.5, np.nan, 8.0], [0, 1, 0, 1]),
+        (LeaveOut("x", "is_empty"), ["", " ", None, "a"], [1, 1, 1, 0]),
+        (LeaveOut("x", "starts_with", "C"), ["C1", " C2", "1C", None], [1, 1, 0, 0]),
+        (LeaveOut("x", "starts_with", "C."), ["C1", "C.1", "c.", None], [0, 1, 0, 0]),
+        (LeaveOut("x", "one_of", ("POST", "M")), [" POST", "M", "m", None], [1, 1, 0, 0]),
+        (LeaveOut("x", "matches", "^[0-9]+$"), ["12", "a1", " 7 ", None], [1, 0, 1, 0]),
+        (LeaveOut("x", "matches", "b"), ["abc", "B", "", None], [1, 0, 0, 0]),
+        (LeaveOut("x", "below", 1.0), ["0.5", "1", "-2", "x"], [1, 0, 1, 0]),
+        (LeaveOut("x", "above", 1.0), ["0.5", "1", "2", ""], [0, 0, 1, 0]),
+        (LeaveOut("x", "one_of", ("7",)), [7.0, 7.5, np.nan, 8.0], [1, 0, 0, 0]),
+        (LeaveOut("x", "is_empty"), [7.0, 7.5, np.nan, 8.0], [0, 0, 1, 0]),
+        (LeaveOut("x", "above", 7.2), [7.0, 7.5, np.nan, 8.0], [0, 1, 0, 1]),
     ],
 )
 def test_rows_that_fit_a_rule_are_left_out(rule, stored, want):
@@ -475,20 +475,20 @@ def test_rows_that_fit_a_rule_are_left_out(rule, stored, want):
 
 def test_numbers_in_rules_follow_the_files_decimal_sign():
     rows = log(3).assign(x=pd.Series(["0,5", "1,5", "0.5"], dtype="str"))
-    clean, _ = cleaned(rows, part(leave_out=(Rule("x", "below", 1.0),), decimal=","))
+    clean, _ = cleaned(rows, part(leave_out=(LeaveOut("x", "below", 1.0),), decimal=","))
     assert clean.index.tolist() == [1, 2]
 
 
 def test_rows_that_are_left_out_are_no_faults():
     rows = log(user_id=["", "", "", "u"])
-    rule = Rule("user_id", "is_empty")
+    rule = LeaveOut("user_id", "is_empty")
     clean, counts = cleaned(rows, part(leave_out=(rule,)), share=0.0, on_bad_rows="stop")
     assert len(clean) == 1
     assert counts == {"left out: user_id is empty": 3}
 
 
 def test_a_row_that_fits_two_rules_is_counted_once():
-    rules = (Rule("user_id", "is_empty"), Rule("item_id", "is_empty"))
+    rules = (LeaveOut("user_id", "is_empty"), LeaveOut("item_id", "is_empty"))
     rows = log(user_id=["", "", "u", "u"], item_id=["", "i", "", "i"])
     counts = cleaned(rows, part(leave_out=rules))[1]
     assert list(counts.values()) == [2, 1]
@@ -609,7 +609,7 @@ def test_a_table_without_rows_is_refused():
 
 def test_rules_that_leave_nothing_are_named():
     rows = log(user_id=["", "u", "v"], item_id=["i", "", ""])
-    rules = (Rule("user_id", "is_empty"), Rule("item_id", "is_empty"))
+    rules = (LeaveOut("user_id", "is_empty"), LeaveOut("item_id", "is_empty"))
     assert refusal(rows, part(leave_out=rules)) == (
         "log.csv: no row remains, as rules under leave_out fit all 3 rows. Most often left out: "
         "item_id is empty (2 rows). Correct them in schema.yaml."
@@ -711,7 +711,7 @@ def test_the_other_decimal_sign_is_told():
 # Headers
 
 
-def header(stated: Part, names: list[str]) -> str:
+def header(stated: StoredTable, names: list[str]) -> str:
     with pytest.raises(DataError) as caught:
         Cleaner(stated, task_zone="UTC").header(names, "log.csv")
     return str(caught.value)
@@ -727,7 +727,7 @@ def test_a_stated_column_that_is_not_there_is_named_with_its_line():
     )
     message = header(part(extra=("Contry",)), [*NEEDED, "Country"])
     assert '"Contry" is missing, and schema.yaml keeps it as extra (user_behavior)' in message
-    message = header(part(leave_out=(Rule("Qty", "below", 1.0),)), [*NEEDED])
+    message = header(part(leave_out=(LeaveOut("Qty", "below", 1.0),)), [*NEEDED])
     assert '"Qty" is missing, and schema.yaml looks at it in leave_out (user_behavior)' in message
 
 
@@ -791,7 +791,7 @@ MIXED = part(
     values={"event_type": {"view": "impression"}},
     extra=("n",),
     decimal=",",
-    leave_out=(Rule("item_id", "starts_with", "C"), Rule("n", "above", 2.0)),
+    leave_out=(LeaveOut("item_id", "starts_with", "C"), LeaveOut("n", "above", 2.0)),
     time_zone="Europe/Madrid",
 )
 

@@ -25,13 +25,13 @@ from helpers.base.errors import DataError
 from helpers.data.chunks import Chunk
 from helpers.data.files import delimited, encodings, file_names, records, stream_files
 from helpers.data.files.encodings import plausible_encodings
-from helpers.data.schema_file import Part
+from helpers.data.schema_file import StoredTable
 
 NAME = "user_behavior.csv"
 
 
 def read(folder: Path, name: str = NAME, **facts: object) -> list[Chunk]:
-    return list(stream_files(Part("user_behavior", files=(name,), **facts), folder))
+    return list(stream_files(StoredTable("user_behavior", files=(name,), **facts), folder))
 
 
 def written(folder: Path, content: str | bytes, name: str = NAME, **facts: object) -> list[Chunk]:
@@ -455,7 +455,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, ending, chang
     frame = pd.DataFrame({"a": np.arange(300_000)})
     file = tmp_path / f"t{ending}"
     frame.to_parquet(file) if ending == ".parquet" else frame.to_csv(file, index=False)
-    chunks = stream_files(Part("users", files=(file.name,)), tmp_path)
+    chunks = stream_files(StoredTable("users", files=(file.name,)), tmp_path)
     next(chunks)
     content = file.read_bytes()
     if change == "grow":
@@ -497,7 +497,7 @@ def test_files_of_one_table_must_have_the_same_columns(tmp_path, header, lost, w
 
 
 def test_a_table_has_one_file_of_its_own_name(tmp_path):
-    part = Part("user_behavior")
+    part = StoredTable("user_behavior")
     (tmp_path / "user_behaviour.csv").write_text("")
     with pytest.raises(
         DataError,
@@ -510,15 +510,15 @@ def test_a_table_has_one_file_of_its_own_name(tmp_path):
     (tmp_path / "user_behavior.csv").write_text("")
     with pytest.raises(DataError, match=r"holds user_behavior.csv and user_behavior.csv.gz; keep"):
         file_names(part, tmp_path)
-    assert file_names(Part("users"), tmp_path) == []
-    assert list(stream_files(Part("users"), tmp_path)) == []
+    assert file_names(StoredTable("users"), tmp_path) == []
+    assert list(stream_files(StoredTable("users"), tmp_path)) == []
 
 
 def test_an_empty_folder_has_no_table_at_all(tmp_path):
     with pytest.raises(DataError, match=r"the folder has no table at all\.$"):
-        file_names(Part("user_behavior"), tmp_path)
+        file_names(StoredTable("user_behavior"), tmp_path)
     with pytest.raises(DataError, match="gone: the folder cannot be read: No such file"):
-        file_names(Part("user_behavior"), tmp_path / "gone")
+        file_names(StoredTable("user_behavior"), tmp_path / "gone")
 
 
 def test_stated_files_are_found_by_name_or_pattern(tmp_path):
@@ -526,7 +526,7 @@ def test_stated_files_are_found_by_name_or_pattern(tmp_path):
         (tmp_path / name).write_text("a\n1\n")
 
     def names(*stated: str) -> list[str]:
-        return [f.name for f in file_names(Part("users", files=stated), tmp_path)]
+        return [f.name for f in file_names(StoredTable("users", files=stated), tmp_path)]
 
     assert names("?.csv", "a.csv") == ["a.csv", "b.csv"]
     assert names("log[1].csv", "Online Retail.txt") == ["log[1].csv", "Online Retail.txt"]
@@ -671,7 +671,7 @@ def test_a_bar_counts_all_bytes_and_quick_reads_draw_none(tmp_path, monkeypatch,
     pd.DataFrame({"a": np.arange(9)}).to_parquet(tmp_path / "t.parquet")
     monkeypatch.setattr(files, "tqdm", Bar)
     for name in ("t.csv.gz", "t.parquet"):
-        list(stream_files(Part("users", files=(name,)), tmp_path, progress=True))
+        list(stream_files(StoredTable("users", files=(name,)), tmp_path, progress=True))
         assert seen[0] == ((tmp_path / name).stat().st_size,) * 2
         seen.clear()
     assert capsys.readouterr().err == ""

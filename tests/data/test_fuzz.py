@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from helpers.base.errors import DataError
 from helpers.data.files import stream_files
-from helpers.data.schema_file import read_mapping
+from helpers.data.schema_file import read_schema_file
 from helpers.data.staging import Staged, stage
 
 HEADER = ["user_id", "item_id", "event_time", "event_type", "price", "query"]
@@ -75,7 +75,7 @@ numbers = itertools.count()
 def staged(folder: Path) -> Staged | None:
     """Return what becomes of a folder, None where a clear sentence refuses it."""
     try:
-        mapping = read_mapping(folder / "schema.yaml")
+        mapping = read_schema_file(folder / "schema.yaml")
         return stage(
             mapping,
             lambda part: stream_files(part, folder),
@@ -179,7 +179,7 @@ def test_a_broken_schema_is_refused_or_states_what_it_says(place, seed):
     content = broken(SCHEMA.encode(), seed)
     (folder / "schema.yaml").write_bytes(content)
     try:
-        mapping = read_mapping(folder / "schema.yaml")
+        mapping = read_schema_file(folder / "schema.yaml")
     except DataError as error:
         assert_clear(str(error))
         return
@@ -273,7 +273,7 @@ def test_whatever_is_written_and_told_is_read_exactly(place, log):
     events, facts = log
     folder = new(place)
     write_log(folder, events, facts)
-    mapping = read_mapping(folder / "schema.yaml")
+    mapping = read_schema_file(folder / "schema.yaml")
     found = stage(
         mapping,
         lambda part: stream_files(part, folder),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from helpers.base.errors import DataError
 from helpers.base.paths import DATA
-from helpers.data.schema_file import KEYS, Mapping, Part, Rule, read_mapping
+from helpers.data.schema_file import KEYS, LeaveOut, SchemaFile, StoredTable, read_schema_file
 from helpers.schema import Task, canonical_tables
 
 FULL = """\
@@ -69,11 +69,11 @@ max_bad_share: 0.05
 """
 
 
-def read(folder: Path, content: str | bytes) -> Mapping:
+def read(folder: Path, content: str | bytes) -> SchemaFile:
     """Return what a file with this content states."""
     path = folder / "schema.yaml"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return read_mapping(path)
+    return read_schema_file(path)
 
 
 def log(*lines: str, before: str = "") -> str:
@@ -85,7 +85,7 @@ def log(*lines: str, before: str = "") -> str:
 def test_every_line_of_a_file_is_read(tmp_path):
     mapping = read(tmp_path, FULL.replace('    decimal: ","\n', ""))
     views, orders = mapping.parts["user_behavior"]
-    assert views == Part(
+    assert views == StoredTable(
         "user_behavior",
         files=("views-*.csv", "old/views.csv.gz"),
         encoding="latin-1",
@@ -101,17 +101,17 @@ def test_every_line_of_a_file_is_read(tmp_path):
         extra=("Country", "Price "),
         values={"event_type": {"view": "impression", "no": "click", "3": "cart"}},
         leave_out=(
-            Rule("InvoiceNo", "starts_with", "C"),
-            Rule("CustomerID", "is_empty", True),
-            Rule("StockCode", "one_of", ("POST", "NO", "007", "NULL")),
-            Rule("Quantity", "below", 1.0),
-            Rule("Quantity", "above", -2.5),
-            Rule("StockCode", "matches", "^[A-Z]+$"),
+            LeaveOut("InvoiceNo", "starts_with", "C"),
+            LeaveOut("CustomerID", "is_empty", True),
+            LeaveOut("StockCode", "one_of", ("POST", "NO", "007", "NULL")),
+            LeaveOut("Quantity", "below", 1.0),
+            LeaveOut("Quantity", "above", -2.5),
+            LeaveOut("StockCode", "matches", "^[A-Z]+$"),
         ),
         duplicates="keep",
         line=3,
     )
-    assert orders == Part(
+    assert orders == StoredTable(
         "user_behavior",
         stored_table="订单 2024",
         event_type="purchase",
@@ -120,7 +120,7 @@ def test_every_line_of_a_file_is_read(tmp_path):
         extra=(),
         line=25,
     )
-    assert mapping.parts["users"] == (Part("users", files=("users.parquet",), line=32),)
+    assert mapping.parts["users"] == (StoredTable("users", files=("users.parquet",), line=32),)
     assert mapping.task == Task(
         positive=("cart", "purchase"),
         match_on=("user_id", "item_id", "list_id"),
@@ -152,7 +152,7 @@ def test_a_table_made_from_the_log_is_written_as_the_log(tmp_path):
         read(tmp_path, FULL)  # the second table writes decimals with a point
 
 
-DEFAULT = Mapping({name: (Part(name),) for name in canonical_tables()}, Task())
+DEFAULT = SchemaFile({name: (StoredTable(name),) for name in canonical_tables()}, Task())
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_a_file_that_states_nothing_leaves_the_defaults(tmp_path, text):
 
 
 def test_without_a_file_the_names_are_canonical(tmp_path):
-    assert read_mapping(None) == read_mapping(tmp_path / "schema.yaml") == DEFAULT
+    assert read_schema_file(None) == read_schema_file(tmp_path / "schema.yaml") == DEFAULT
 
 
 def test_the_canonical_names_written_out_are_what_is_meant_without_them(tmp_path):
@@ -180,7 +180,7 @@ def test_the_canonical_names_written_out_are_what_is_meant_without_them(tmp_path
 
 
 def test_the_bundled_file_parses_to_its_task():
-    mapping = read_mapping(DATA / "sample" / "schema.yaml")
+    mapping = read_schema_file(DATA / "sample" / "schema.yaml")
     assert mapping.parts == DEFAULT.parts
     assert (mapping.task.within, mapping.task.time_zone) == ("1h", "Asia/Shanghai")
     assert mapping.task.borders() == ("2025-04-27", "2025-05-04", "2025-05-13")
@@ -499,7 +499,7 @@ def test_what_cannot_be_a_schema_file_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"schema\.yaml is larger than 1 MB"):
         read(tmp_path, b"x" * 1_000_001)
     with pytest.raises(DataError, match="is not a file"):
-        read_mapping(tmp_path)
+        read_schema_file(tmp_path)
 
 
 def test_a_message_shows_a_long_or_odd_value_in_short(tmp_path):
@@ -510,10 +510,10 @@ def test_a_message_shows_a_long_or_odd_value_in_short(tmp_path):
 
 
 def test_a_rule_says_why_a_row_is_left_out():
-    assert Rule("a", "is_empty").reason == "left out: a is empty"
-    assert Rule("a", "one_of", ("x", "y")).reason == "left out: a one of x, y"
-    assert Rule("a", "below", 1.0).reason == "left out: a below 1"
-    assert Rule("a", "starts_with", "C").reason == "left out: a starts with C"
+    assert LeaveOut("a", "is_empty").reason == "left out: a is empty"
+    assert LeaveOut("a", "one_of", ("x", "y")).reason == "left out: a one of x, y"
+    assert LeaveOut("a", "below", 1.0).reason == "left out: a below 1"
+    assert LeaveOut("a", "starts_with", "C").reason == "left out: a starts with C"
 
 
 VALID = FULL.replace("  - table", "  - decimal: ','\n    delimiter: ';'\n    file").encode()

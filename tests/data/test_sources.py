@@ -15,7 +15,7 @@ from tables import assert_equal_samples, background, made
 
 from helpers.base.errors import DataError
 from helpers.base.paths import DATA
-from helpers.data.sources import fingerprint, open_source
+from helpers.data.sources import data_fingerprint, open_source
 from helpers.samples import load_samples, make_samples
 
 NAMES = ("user_behavior", "product_features", "users")
@@ -191,7 +191,7 @@ def test_numbers_in_an_attribute_are_names(folder):
 )
 def test_a_wrong_folder_is_refused(folder, path, message):
     path = folder.parent / path if path else ""
-    for call in (open_source, fingerprint, load_samples):
+    for call in (open_source, data_fingerprint, load_samples):
         with pytest.raises(DataError, match=message):
             call("csv", path=path)
 
@@ -414,10 +414,10 @@ def test_times_with_and_without_a_zone_may_be_mixed(folder):
 
 
 def test_the_fingerprint_follows_the_content(folder):
-    first = fingerprint("csv", path=folder)
-    assert first == opened(folder).fingerprint == fingerprint("csv", path=folder)
+    first = data_fingerprint("csv", path=folder)
+    assert first == opened(folder).fingerprint == data_fingerprint("csv", path=folder)
     edit(folder, lambda t: t.replace("2.5", "2.6", 1))
-    second = fingerprint("csv", path=folder)
+    second = data_fingerprint("csv", path=folder)
     (folder / "schema.yaml").write_text("task: {label: {within: 2h}}")
-    assert len({first, second, fingerprint("csv", path=folder)}) == 3
-    assert fingerprint("journey", seed=0) != fingerprint("journey", seed=1)
+    assert len({first, second, data_fingerprint("csv", path=folder)}) == 3
+    assert data_fingerprint("journey", seed=0) != data_fingerprint("journey", seed=1)

@@ -26,7 +26,7 @@ from helpers.cache import store as cache
 from helpers.data import sources
 from helpers.data.chunks import Chunk
 from helpers.data.files import delimited
-from helpers.data.schema_file import Part, read_mapping
+from helpers.data.schema_file import StoredTable, read_schema_file
 from helpers.data.sources import open_source, stage_source
 from helpers.data.staging import Staged, open_staged, stage
 from helpers.samples import make_samples
@@ -654,7 +654,7 @@ def test_memory_does_not_grow_with_the_number_of_pieces(tmp_path):
     """Each piece is about a megabyte, and none is kept when the next one comes."""
     held = []
 
-    def stream(part: Part) -> Iterator[Chunk]:
+    def stream(part: StoredTable) -> Iterator[Chunk]:
         if part.table == "product_features":
             yield Chunk(pd.DataFrame({"item_id": ["a"]}, dtype="str"), "products")
         for piece in range(20 if part.table == "user_behavior" else 0):
@@ -663,7 +663,7 @@ def test_memory_does_not_grow_with_the_number_of_pieces(tmp_path):
             notes = [f"{piece} {k} {'x' * 1000}" for k in range(1000)]
             yield Chunk(pd.DataFrame(row | {"note": notes}).astype("str"), "log", 1000 * piece)
 
-    found = stage(read_mapping(None), stream, tmp_path / "t", where="here", fingerprint="f")
+    found = stage(read_schema_file(None), stream, tmp_path / "t", where="here", fingerprint="f")
     assert found.facts["tables"]["user_behavior"]["kept"] == 20_000
     assert max(held[10:]) < max(held[:5]) + 4_000_000
 

@@ -11,7 +11,7 @@ import pytest
 
 from helpers.data import user_draw
 from helpers.data.staging import Staged, open_staged
-from helpers.data.user_draw import daily_totals, draw_users, frames_of
+from helpers.data.user_draw import draw_users, frames_of, totals_of_all_users
 from helpers.schema import Task
 
 TASK = Task(positive=("purchase",), history=("click", "purchase"))
@@ -125,7 +125,7 @@ def test_totals_are_those_of_all_users_whoever_is_drawn(staged):
     log = pd.read_parquet(staged.folder / "user_behavior.parquet")
     with staged.database() as connection:
         draw_users(connection, TASK, max_users=3)
-        totals = daily_totals(connection, TASK, columns=staged.columns("user_behavior"))
+        totals = totals_of_all_users(connection, TASK, columns=staged.columns("user_behavior"))
     log = log[log.event_type.isin(["click", "purchase"])]
     log["price"] = np.rint(log.price * 2**24) / 2**24
     want = log.groupby(["item_id", "store_id", "day"]).agg(
@@ -140,7 +140,7 @@ def test_a_log_without_prices_and_stores_has_totals_too(staged):
     log = pd.read_parquet(staged.folder / "user_behavior.parquet")
     log.drop(columns=["price", "store_id"]).to_parquet(staged.folder / "user_behavior.parquet")
     with staged.database() as connection:
-        totals = daily_totals(connection, TASK, columns=staged.columns("user_behavior"))
+        totals = totals_of_all_users(connection, TASK, columns=staged.columns("user_behavior"))
     assert totals.columns.tolist() == ["item_id", "day", "events", "price", "priced"]
     assert totals.events.sum() == (log.event_type == "purchase").sum()
     assert (totals[["price", "priced"]] == 0).all(axis=None)

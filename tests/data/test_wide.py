@@ -30,7 +30,7 @@ from helpers.data.chunks import Chunk
 from helpers.data.cleaning import Cleaner
 from helpers.data.cleaning.headers import resolve
 from helpers.data.files import stream_files
-from helpers.data.schema_file import Part
+from helpers.data.schema_file import StoredTable
 from helpers.data.staging import Staged
 from helpers.data.whole_table import Assembly, connect, name_sql
 from helpers.samples import load_samples
@@ -118,7 +118,7 @@ def test_a_header_is_settled_in_proportion_to_its_names(columns):
     def work(size: int) -> Callable[[], object]:
         names = Counted.many(["user_id", *(f"c{n}" for n in range(size))])
         extra = tuple(names[1:]) if columns else None
-        return lambda: resolve(Part("users", extra=extra, **given), names, "users.csv")
+        return lambda: resolve(StoredTable("users", extra=extra, **given), names, "users.csv")
 
     assert compared(work, 4_000) / compared(work, 2_000) < LINEAR
 
@@ -251,7 +251,7 @@ def test_many_files_take_work_in_proportion_to_their_number(tmp_path):
         folder.mkdir(exist_ok=True)
         for number in range(size):
             (folder / f"log-{number:05}.csv").write_text("user_id,age\na,1\nb,2\n")
-        part = Part("users", files=("log-*.csv",))
+        part = StoredTable("users", files=("log-*.csv",))
 
         def read() -> None:
             cleaner, last = Cleaner(part, task_zone="UTC"), ""
@@ -315,7 +315,7 @@ def test_a_table_of_more_columns_than_are_read_is_refused(tmp_path, monkeypatch,
     else:
         pq.write_table(table, tmp_path / "users.parquet")
     with pytest.raises(DataError, match="has 21 columns, and at most 20 are read; leave columns"):
-        next(stream_files(Part("users"), tmp_path))
+        next(stream_files(StoredTable("users"), tmp_path))
 
 
 def test_the_page_of_a_wide_table_stays_readable(tmp_path, capsys):
@@ -458,4 +458,4 @@ def test_digests_of_a_wide_chunk_tell_rows_apart_by_any_column(monkeypatch):
 def test_quotes_in_names_stay_inside_of_them():
     assert name_sql('a"b') == '"a""b"'
     chunk = Chunk(pd.DataFrame({"user_id": ["1"], 'a"b': ["2"]}), "users.csv")
-    assert list(Cleaner(Part("users"), task_zone="UTC").clean(chunk)) == ["user_id", 'a"b']
+    assert list(Cleaner(StoredTable("users"), task_zone="UTC").clean(chunk)) == ["user_id", 'a"b']

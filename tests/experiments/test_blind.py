@@ -22,7 +22,7 @@ from helpers.experiments.study import (
     ORACLE,
     QUICK,
     SUSPECTS,
-    Bench,
+    Comparison,
     Settings,
     confirm,
     judge,
@@ -52,16 +52,16 @@ def spoiled(samples: Samples, role: str) -> Samples:
     return dataclasses.replace(samples, table=table, truth=truth)
 
 
-def with_other_labels(bench: Bench, role: str) -> Bench:
-    """Return the bench with a role's labels spoiled, wherever a bench can read them."""
-    samples = spoiled(bench.samples, role)
-    world = dataclasses.replace(bench.world, samples=samples)
-    return dataclasses.replace(bench, samples=samples, world=world)
+def with_other_labels(comparison: Comparison, role: str) -> Comparison:
+    """Return the comparison with a role's labels spoiled, wherever a comparison can read them."""
+    samples = spoiled(comparison.samples, role)
+    world = dataclasses.replace(comparison.world, samples=samples)
+    return dataclasses.replace(comparison, samples=samples, world=world)
 
 
 @pytest.fixture(scope="module")
-def noisy() -> Bench:
-    return Bench.make(small_samples_with_truth(), "linear", SMALL, noise=FLIPS)
+def noisy() -> Comparison:
+    return Comparison.make(small_samples_with_truth(), "linear", SMALL, noise=FLIPS)
 
 
 # ---------------------------------------------------------------- recalibration
@@ -71,7 +71,7 @@ def noisy() -> Bench:
 @pytest.mark.parametrize("role", FITTED_ON)
 @pytest.mark.parametrize("action", ["uniform", SUSPECTS, next(iter(ORACLE))])
 def test_a_recalibration_does_not_see_the_labels_that_it_is_judged_on(
-    noisy: Bench, role: str, action: str, metrics: str
+    noisy: Comparison, role: str, action: str, metrics: str
 ):
     before = judge(noisy, action, role, metrics=METRICS[metrics])
     after = judge(with_other_labels(noisy, role), action, role, metrics=METRICS[metrics])
@@ -83,7 +83,9 @@ def test_a_recalibration_does_not_see_the_labels_that_it_is_judged_on(
 
 
 @pytest.mark.parametrize("role", FITTED_ON)
-def test_a_recalibration_is_the_line_through_the_rows_of_the_role_before(noisy: Bench, role: str):
+def test_a_recalibration_is_the_line_through_the_rows_of_the_role_before(
+    noisy: Comparison, role: str
+):
     arm = judge(noisy, "uniform", role, metrics=CONFIRMED)
     rows, labels = noisy.world.role(FITTED_ON[role])
     own_rows, own_labels = noisy.world.role(role)
@@ -101,7 +103,7 @@ def test_a_recalibration_is_the_line_through_the_rows_of_the_role_before(noisy: 
 
 
 @pytest.mark.parametrize("role", FITTED_ON)
-def test_the_roles_that_may_be_seen_are_seen_and_no_other(noisy: Bench, role: str):
+def test_the_roles_that_may_be_seen_are_seen_and_no_other(noisy: Comparison, role: str):
     before = judge(noisy, SUSPECTS, role, metrics=METRICS["corrected"])
     for other in {"attribution", "valid", "test"} - {role}:
         after = judge(with_other_labels(noisy, other), SUSPECTS, role, metrics=METRICS["corrected"])
@@ -115,12 +117,12 @@ def test_the_confirmed_log_loss_is_that_of_a_line_fitted_on_valid():
     """The number that a study ends with, from its definition."""
     samples = small_samples()
     found = confirm(samples, SMALL, "linear", "drop random", metrics=["log_loss_recalibrated"])
-    bench, rows = Bench.make(samples, "linear", SMALL), samples.rows("test")
+    comparison, rows = Comparison.make(samples, "linear", SMALL), samples.rows("test")
     valid = samples.rows("valid")
     for column, action in (("before", "uniform"), ("after", "drop random")):
         losses = []
         for seed in range(SMALL.seeds):
-            fitted = bench.fit(action, seed)
+            fitted = comparison.fit(action, seed)
             line = fit_recalibration(samples.labels(valid), fitted.logits(samples.inputs(valid)))
             z = line.slope * fitted.logits(samples.inputs(rows)) + line.intercept
             losses.append(cross_entropy(samples.labels(rows).astype(float), z).mean())
@@ -130,11 +132,13 @@ def test_the_confirmed_log_loss_is_that_of_a_line_fitted_on_valid():
 # ---------------------------------------------------------------- when to stop, which damping
 
 
-def test_when_a_rival_stops_is_chosen_on_valid_also_where_test_is_judged(noisy: Bench, tmp_path):
-    def kept(bench: Bench, name: str) -> np.ndarray:
+def test_when_a_rival_stops_is_chosen_on_valid_also_where_test_is_judged(
+    noisy: Comparison, tmp_path
+):
+    def kept(comparison: Comparison, name: str) -> np.ndarray:
         folder = tmp_path / name
         folder.mkdir()
-        keep_curve(bench, role="test", ways=(), fractions=(0.05,), folder=folder)
+        keep_curve(comparison, role="test", ways=(), fractions=(0.05,), folder=folder)
         (path,) = folder.glob("*stopped*0.05*.npy")
         return np.load(path)
 

@@ -11,7 +11,7 @@ from small_samples import small_samples
 
 from helpers.evaluation import roc_auc
 from helpers.evaluation.intervals import paired_difference
-from helpers.experiments.study import WAYS, Bench, Keeper, Settings, keep_curve
+from helpers.experiments.study import WAYS, Comparison, OutOfFold, Settings, keep_curve
 from helpers.experiments.study.keep import RIVALS
 from helpers.importance import out_of_fold_losses, out_of_fold_probabilities
 from helpers.models import Trainer
@@ -26,19 +26,19 @@ FRACTIONS = (1.0, 0.1)
 def keeper():
     rng = np.random.default_rng(0)
     labels = (rng.random(400) < 0.2).astype(np.float32)
-    return Keeper(labels, rng.uniform(0.05, 0.95, size=400))
+    return OutOfFold(labels, rng.uniform(0.05, 0.95, size=400))
 
 
 @pytest.fixture(scope="module")
-def bench():
-    return Bench.make(small_samples(), "linear", SMALL, noise=Noise("flip", 0.2))
+def comparison():
+    return Comparison.make(small_samples(), "linear", SMALL, noise=Noise("flip", 0.2))
 
 
 @pytest.fixture(scope="module")
-def curve(bench, tmp_path_factory):
+def curve(comparison, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WORKBOOK_CACHE", str(tmp_path_factory.mktemp("cache")))
-        return keep_curve(bench, fractions=FRACTIONS)
+        return keep_curve(comparison, fractions=FRACTIONS)
 
 
 # ---------------------------------------------------------------- which rows
@@ -118,14 +118,14 @@ def test_unknown_ways_and_shares_are_refused(keeper):
         keeper.plan("random", 0, seed=0)
 
 
-def test_a_keeper_knows_what_other_users_models_think(bench):
-    found = Keeper.of(bench, folds=3, repeats=1)
+def test_a_keeper_knows_what_other_users_models_think(comparison):
+    found = OutOfFold.of(comparison, folds=3, repeats=1)
     want = out_of_fold_probabilities(
-        *(bench.trainer, bench.labels, bench.world.users),
+        *(comparison.trainer, comparison.labels, comparison.world.users),
         **{"folds": 3, "repeats": 1, "updates": SMALL.updates, "seed": SMALL.seed + 2000},
     )
     np.testing.assert_array_equal(found.probability, want)
-    np.testing.assert_array_equal(found.labels, bench.labels)
+    np.testing.assert_array_equal(found.labels, comparison.labels)
 
 
 # ---------------------------------------------------------------- the curve
@@ -152,14 +152,16 @@ def test_random_parts_are_what_the_others_are_compared_with(curve):
         assert row.over_all == pytest.approx(row.auc - random.loc[1.0, "auc"], abs=1e-12)
 
 
-def test_the_other_rival_stops_its_training_where_that_was_best(bench, curve):
-    samples, keeper = bench.samples, Keeper.of(bench)
-    labels, inputs = bench.judged_labels("valid"), samples.inputs(samples.rows("valid"))
+def test_the_other_rival_stops_its_training_where_that_was_best(comparison, curve):
+    samples, keeper = comparison.samples, OutOfFold.of(comparison)
+    labels, inputs = comparison.judged_labels("valid"), samples.inputs(samples.rows("valid"))
     for share, part in curve.groupby("kept_fraction"):
         auc = part.set_index("way")["auc"]
         reached = []
         for updates in (1, 2, 5, 10):  # an eighth, a quarter, half and all of ten
-            short = dataclasses.replace(bench, settings=dataclasses.replace(SMALL, updates=updates))
+            short = dataclasses.replace(
+                comparison, settings=dataclasses.replace(SMALL, updates=updates)
+            )
             plans = [keeper.plan("random", share, seed=seed) for seed in range(2)]
             fits = [short.fit_plan(plan, seed) for seed, plan in enumerate(plans)]
             reached.append(np.mean([roc_auc(labels, fitted.logits(inputs)) for fitted in fits]))
@@ -173,13 +175,13 @@ def test_the_other_rival_stops_its_training_where_that_was_best(bench, curve):
 
 
 @pytest.mark.parametrize("way", ["hardest", "balanced", "random, taught"])
-def test_a_point_of_the_curve_is_its_plan_trained_from_every_seed(bench, curve, way):
-    samples, keeper = bench.samples, Keeper.of(bench)
-    rows, labels = samples.rows("valid"), bench.judged_labels("valid")
+def test_a_point_of_the_curve_is_its_plan_trained_from_every_seed(comparison, curve, way):
+    samples, keeper = comparison.samples, OutOfFold.of(comparison)
+    rows, labels = samples.rows("valid"), comparison.judged_labels("valid")
 
     def logits(way):
         plans = [keeper.plan(way, 0.1, seed=seed) for seed in range(2)]
-        fits = [bench.fit_plan(plan, seed) for seed, plan in enumerate(plans)]
+        fits = [comparison.fit_plan(plan, seed) for seed, plan in enumerate(plans)]
         return np.array([fitted.logits(samples.inputs(rows)) for fitted in fits])
 
     mine, random = logits(way), logits("random")
@@ -190,8 +192,8 @@ def test_a_point_of_the_curve_is_its_plan_trained_from_every_seed(bench, curve, 
     assert row["high"] == pytest.approx(want.high, abs=1e-9)
 
 
-def test_a_stopped_curve_goes_on_from_what_is_kept(bench, curve, tmp_path, monkeypatch):
-    fits, fit = [], Bench.fit_plan
+def test_a_stopped_curve_goes_on_from_what_is_kept(comparison, curve, tmp_path, monkeypatch):
+    fits, fit = [], Comparison.fit_plan
 
     def stop_later(self, plan, seed):
         fits.append(plan.name)
@@ -199,40 +201,44 @@ def test_a_stopped_curve_goes_on_from_what_is_kept(bench, curve, tmp_path, monke
             raise KeyboardInterrupt
         return fit(self, plan, seed)
 
-    monkeypatch.setattr(Bench, "fit_plan", stop_later)
+    monkeypatch.setattr(Comparison, "fit_plan", stop_later)
     with pytest.raises(KeyboardInterrupt):
-        keep_curve(bench, fractions=FRACTIONS, folder=tmp_path)
+        keep_curve(comparison, fractions=FRACTIONS, folder=tmp_path)
     # Nine fits are four whole points of two seeds; the fifth stopped early and was not counted.
     assert len(list(tmp_path.iterdir())) == 5
-    monkeypatch.setattr(Bench, "fit_plan", lambda *a: fits.append("more") or fit(*a))
+    monkeypatch.setattr(Comparison, "fit_plan", lambda *a: fits.append("more") or fit(*a))
     fits.clear()
-    found = keep_curve(bench, fractions=FRACTIONS, folder=tmp_path)
+    found = keep_curve(comparison, fractions=FRACTIONS, folder=tmp_path)
     early = (curve["way"] == "random, stopped early").sum()
     assert len(fits) == (len(curve) - early - 4) * 2
     pd.testing.assert_frame_equal(found, curve)
     fits.clear()
-    pd.testing.assert_frame_equal(keep_curve(bench, fractions=FRACTIONS, folder=tmp_path), curve)
+    pd.testing.assert_frame_equal(
+        keep_curve(comparison, fractions=FRACTIONS, folder=tmp_path), curve
+    )
     assert not fits
 
 
-def test_a_curve_comes_from_the_cache_the_second_time(bench, tmp_path, monkeypatch):
+def test_a_curve_comes_from_the_cache_the_second_time(comparison, tmp_path, monkeypatch):
     monkeypatch.setenv("WORKBOOK_CACHE", str(tmp_path))
     options = {"fractions": (0.5,), "ways": ("hardest",)}
-    first = keep_curve(bench, **options)
+    first = keep_curve(comparison, **options)
     assert first["way"].tolist() == [*RIVALS, "hardest"]
     monkeypatch.setattr(Trainer, "fit", None)  # training again would fail
-    pd.testing.assert_frame_equal(keep_curve(bench, **options), first)
+    pd.testing.assert_frame_equal(keep_curve(comparison, **options), first)
     with pytest.raises(TypeError, match="not callable"):
-        keep_curve(bench, role="test", **options)
+        keep_curve(comparison, role="test", **options)
 
 
-def test_a_curve_on_valid_is_blind_to_test(bench, curve, tmp_path):
+def test_a_curve_on_valid_is_blind_to_test(comparison, curve, tmp_path):
     samples = small_samples()
     rows, table, dense = samples.rows("test"), samples.table.copy(), samples.dense.copy()
     table.loc[rows, "label"] = 1 - table.loc[rows, "label"]
     dense[rows] = -dense[rows]
     other = dataclasses.replace(samples, table=table, dense=dense)
-    moved = Bench.make(other, "linear", SMALL, noise=Noise("flip", 0.2), trainer=bench.trainer)
+    moved = Comparison.make(
+        other, "linear", SMALL, noise=Noise("flip", 0.2), trainer=comparison.trainer
+    )
     found = keep_curve(moved, fractions=(0.1,), ways=("hardest",), folder=tmp_path)
     want = curve[(curve["kept_fraction"] == 0.1) & curve["way"].isin([*RIVALS, "hardest"])]
     pd.testing.assert_frame_equal(found, want.reset_index(drop=True))

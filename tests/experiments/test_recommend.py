@@ -11,7 +11,7 @@ from small_samples import small_samples, small_samples_with_truth
 
 from helpers.evaluation import roc_auc
 from helpers.evaluation.calibration import fit_recalibration, fit_through_noise
-from helpers.experiments.study import ORACLE, SUSPECTS, Bench, Settings, act_as_recommended
+from helpers.experiments.study import ORACLE, SUSPECTS, Comparison, Settings, act_as_recommended
 from helpers.experiments.study.correction import corrected_line
 from helpers.experiments.study.plans import far_out_users
 from helpers.losses import cross_entropy
@@ -32,7 +32,7 @@ def table(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def flips():
-    return Bench.make(small_samples_with_truth(), "linear", SMALL, noise=NOISES[1])
+    return Comparison.make(small_samples_with_truth(), "linear", SMALL, noise=NOISES[1])
 
 
 def part(table, data):
@@ -73,7 +73,7 @@ def test_the_table_tells_which_share_is_dropped(table, flips):
 def test_actions_are_judged_on_clean_test_labels(table, flips):
     samples, found = flips.samples, part(table, "20% flips")
     rows = samples.rows("test")
-    labels = samples.table["label"].to_numpy()[rows]  # as they are, not as the bench says
+    labels = samples.table["label"].to_numpy()[rows]  # as they are, not as the comparison says
     for action in (SUSPECTS, "drop what is wrong"):
         fits = [flips.fit(action, seed).logits(samples.inputs(rows)) for seed in range(2)]
         want = np.mean([roc_auc(labels, z) for z in fits])
@@ -107,7 +107,7 @@ def test_the_line_is_corrected_for_what_an_action_knows_to_be_wrong(table, flips
 @pytest.mark.parametrize("kind", ["misclick", "lost positive", "duplicate", "bot"])
 def test_what_is_corrected_follows_from_the_kind_of_noise(kind: str):
     samples = small_samples_with_truth()
-    world = Bench.make(samples, "linear", SMALL, noise=Noise(kind, 0.2)).world
+    world = Comparison.make(samples, "linear", SMALL, noise=Noise(kind, 0.2)).world
     rows, labels = world.role("valid")
     z = np.random.default_rng(1).normal(size=len(rows)) + 2 * labels - 3
     users = samples.column("user_id", rows)
@@ -128,7 +128,7 @@ def test_what_is_corrected_follows_from_the_kind_of_noise(kind: str):
 
 def test_where_one_class_would_have_no_row_left_the_line_takes_all(monkeypatch):
     samples = small_samples_with_truth()
-    world = Bench.make(samples, "linear", SMALL, noise=Noise("bot", 0.2)).world
+    world = Comparison.make(samples, "linear", SMALL, noise=Noise("bot", 0.2)).world
     labels = world.role("valid")[1]
     z = np.random.default_rng(1).normal(size=len(labels))
     monkeypatch.setattr(
@@ -163,7 +163,7 @@ def test_recovered_is_the_part_of_the_way_from_chance_to_the_oracle(table):
 
 
 def test_a_stopped_run_goes_on_from_its_kept_arms(table, tmp_path, monkeypatch):
-    fits, fit = [], Bench.fit
+    fits, fit = [], Comparison.fit
 
     def stop_later(self, action, seed):
         fits.append(action)
@@ -173,12 +173,12 @@ def test_a_stopped_run_goes_on_from_its_kept_arms(table, tmp_path, monkeypatch):
 
     about = (small_samples_with_truth(), SMALL, NOISES[:2])
     options = {"kinds": ["linear"], "folder": tmp_path}
-    monkeypatch.setattr(Bench, "fit", stop_later)
+    monkeypatch.setattr(Comparison, "fit", stop_later)
     with pytest.raises(KeyboardInterrupt):
         act_as_recommended(*about, **options)
     assert len(list(tmp_path.iterdir())) == 3  # seven fits are three whole arms of two seeds
     fits.clear()
-    monkeypatch.setattr(Bench, "fit", lambda *a: fits.append(a[1]) or fit(*a))
+    monkeypatch.setattr(Comparison, "fit", lambda *a: fits.append(a[1]) or fit(*a))
     found = act_as_recommended(*about, **options)
     assert len(fits) == (3 + 4 - 3) * 2
     want = table[table["data"] != "20% duplicates"]

@@ -16,7 +16,7 @@ from helpers.experiments.study import (
     QUICK,
     REFERENCES,
     Arm,
-    Bench,
+    Comparison,
     Settings,
     compare,
     confirm,
@@ -34,10 +34,10 @@ UP = "up-weight by gradient norm"
 
 
 @pytest.fixture(scope="module")
-def benches():
+def comparisons():
     """The linear rung on the data as it is and with planted noise."""
-    plain = Bench.make(small_samples(), "linear", SMALL)
-    noisy = Bench.make(small_samples(), "linear", SMALL, noise=FLIPS, trainer=plain.trainer)
+    plain = Comparison.make(small_samples(), "linear", SMALL)
+    noisy = Comparison.make(small_samples(), "linear", SMALL, noise=FLIPS, trainer=plain.trainer)
     return {"as is": plain, "noisy": noisy}
 
 
@@ -62,49 +62,50 @@ def with_other_test(samples):
     return dataclasses.replace(samples, table=table, dense=dense)
 
 
-# ---------------------------------------------------------------- the bench
+# ---------------------------------------------------------------- the comparison
 
 
-def test_the_rows_are_train_rows_drawn_once(benches):
+def test_the_rows_are_train_rows_drawn_once(comparisons):
     samples = small_samples()
-    for bench in benches.values():
-        assert len(np.unique(bench.rows)) == SMALL.rows
-        assert np.isin(bench.rows, samples.rows("train")).all()
-    np.testing.assert_array_equal(benches["as is"].rows, benches["noisy"].rows)
+    for comparison in comparisons.values():
+        assert len(np.unique(comparison.rows)) == SMALL.rows
+        assert np.isin(comparison.rows, samples.rows("train")).all()
+    np.testing.assert_array_equal(comparisons["as is"].rows, comparisons["noisy"].rows)
     other = dataclasses.replace(SMALL, seed=1)
-    moved = Bench.make(samples, "linear", other, trainer=benches["as is"].trainer)
-    assert (moved.rows != benches["as is"].rows).any()
+    moved = Comparison.make(samples, "linear", other, trainer=comparisons["as is"].trainer)
+    assert (moved.rows != comparisons["as is"].rows).any()
 
 
-def test_planted_flips_have_the_stated_share_in_both_classes(benches):
-    bench = benches["noisy"]
-    true = bench.samples.labels(bench.rows)
-    np.testing.assert_array_equal(bench.labels != true, bench.world.planted.wrong)
+def test_planted_flips_have_the_stated_share_in_both_classes(comparisons):
+    comparison = comparisons["noisy"]
+    true = comparison.samples.labels(comparison.rows)
+    np.testing.assert_array_equal(comparison.labels != true, comparison.world.planted.wrong)
     for label in (0.0, 1.0):
-        mine = bench.world.planted.wrong[true == label]
+        mine = comparison.world.planted.wrong[true == label]
         spread = np.sqrt(0.2 * 0.8 / len(mine))
         assert abs(mine.mean() - 0.2) < 4 * spread
-    assert not benches["as is"].world.planted.wrong.any()
-    np.testing.assert_array_equal(benches["as is"].labels, true)
+    assert not comparisons["as is"].world.planted.wrong.any()
+    np.testing.assert_array_equal(comparisons["as is"].labels, true)
 
 
-def test_flips_are_never_on_test_and_always_the_same_elsewhere(benches):
-    bench, samples = benches["noisy"], small_samples()
+def test_flips_are_never_on_test_and_always_the_same_elsewhere(comparisons):
+    comparison, samples = comparisons["noisy"], small_samples()
     for role in ("train", "attribution", "valid", "test"):
         true = samples.labels(samples.rows(role))
-        flipped = bench.judged_labels(role) != true
-        np.testing.assert_array_equal(benches["as is"].judged_labels(role), true)
-        np.testing.assert_array_equal(bench.judged_labels(role) != true, flipped)
+        flipped = comparison.judged_labels(role) != true
+        np.testing.assert_array_equal(comparisons["as is"].judged_labels(role), true)
+        np.testing.assert_array_equal(comparison.judged_labels(role) != true, flipped)
         assert flipped.any() == (role != "test")
     attribution, valid = (
-        bench.judged_labels(r) != samples.labels(samples.rows(r)) for r in ("attribution", "valid")
+        comparison.judged_labels(r) != samples.labels(samples.rows(r))
+        for r in ("attribution", "valid")
     )
     few = min(len(attribution), len(valid))
     assert (attribution[:few] != valid[:few]).any()
 
 
-def test_all_plans_are_made_from_the_benchs_own_labels(benches):
-    plain, noisy = (bench.plans for bench in benches.values())
+def test_all_plans_are_made_from_the_benchs_own_labels(comparisons):
+    plain, noisy = (comparison.plans for comparison in comparisons.values())
     assert list(plain) == list(ACTIONS)
     assert list(noisy) == [*ACTIONS, *ORACLE]
     assert len(ACTIONS) == 15
@@ -118,104 +119,106 @@ def test_all_plans_are_made_from_the_benchs_own_labels(benches):
     assert (plain[UP].weight != noisy[UP].weight).any()
 
 
-def test_arms_of_one_seed_start_alike_and_see_rows_in_one_order(benches, monkeypatch):
-    bench, seen = benches["as is"], []
+def test_arms_of_one_seed_start_alike_and_see_rows_in_one_order(comparisons, monkeypatch):
+    comparison, seen = comparisons["as is"], []
     fit = Trainer.fit
 
     def spy(self, labels, **options):
         seen.append((labels, options))
         return fit(self, labels, **options)
 
-    bench.plans  # noqa: B018 - made before the spy listens
+    comparison.plans  # noqa: B018 - made before the spy listens
     monkeypatch.setattr(Trainer, "fit", spy)
-    weights = [bench.fit(action, 1).weights[0] for action in ("uniform", UP)]
+    weights = [comparison.fit(action, 1).weights[0] for action in ("uniform", UP)]
     (labels, first), (same_labels, second) = seen
     np.testing.assert_array_equal(labels, same_labels)
     np.testing.assert_array_equal(first["order"], second["order"])
     assert first["seed"] == second["seed"] == 1
-    np.testing.assert_array_equal(second["sample_weight"], bench.plans[UP].weight)
+    np.testing.assert_array_equal(second["sample_weight"], comparison.plans[UP].weight)
     assert not np.allclose(weights[0], weights[1], atol=1e-4)  # importances are not ignored
 
 
-def test_other_labels_and_losses_reach_the_training(benches, monkeypatch):
-    bench, seen = benches["noisy"], []
+def test_other_labels_and_losses_reach_the_training(comparisons, monkeypatch):
+    comparison, seen = comparisons["noisy"], []
     fit = Trainer.fit
 
     def spy(self, labels, **options):
         seen.append((labels, options))
         return fit(self, labels, **options)
 
-    uniform = bench.fit("uniform", 0).weights[0]
+    uniform = comparison.fit("uniform", 0).weights[0]
     monkeypatch.setattr(Trainer, "fit", spy)
     for action in ("relabel softly", "truncated loss", "reweighted loss"):
-        weights = bench.fit(action, 0).weights[0]
+        weights = comparison.fit(action, 0).weights[0]
         assert (weights != uniform).any(), action
     (soft, _), (given, truncated), (_, reweighted) = seen
-    np.testing.assert_allclose(soft, bench.plans["relabel softly"].labels, rtol=1e-6)
+    np.testing.assert_allclose(soft, comparison.plans["relabel softly"].labels, rtol=1e-6)
     assert ((soft > 0) & (soft < 1)).any()
-    np.testing.assert_array_equal(given, bench.labels)
-    assert truncated["denoising"] == bench.plans["truncated loss"].denoising
-    assert reweighted["denoising"] == bench.plans["reweighted loss"].denoising
+    np.testing.assert_array_equal(given, comparison.labels)
+    assert truncated["denoising"] == comparison.plans["truncated loss"].denoising
+    assert reweighted["denoising"] == comparison.plans["reweighted loss"].denoising
 
 
-def test_flipped_labels_are_what_the_noisy_bench_trains_on(benches):
-    weights = [bench.fit("uniform", 0).weights[0] for bench in benches.values()]
+def test_flipped_labels_are_what_the_noisy_bench_trains_on(comparisons):
+    weights = [comparison.fit("uniform", 0).weights[0] for comparison in comparisons.values()]
     assert not np.allclose(weights[0], weights[1], atol=1e-4)
 
 
 # ---------------------------------------------------------------- judging and comparing
 
 
-def test_an_arm_is_judged_on_its_own_logits(benches):
-    bench, samples = benches["noisy"], small_samples()
-    arm = judge(bench, "drop random", "valid")
-    rows, labels = samples.rows("valid"), bench.judged_labels("valid")
+def test_an_arm_is_judged_on_its_own_logits(comparisons):
+    comparison, samples = comparisons["noisy"], small_samples()
+    arm = judge(comparison, "drop random", "valid")
+    rows, labels = samples.rows("valid"), comparison.judged_labels("valid")
     for seed in range(2):
-        z = bench.fit("drop random", seed).logits(samples.inputs(rows))
+        z = comparison.fit("drop random", seed).logits(samples.inputs(rows))
         np.testing.assert_array_equal(arm.logits[seed], z)
         assert arm.metrics["auc"][seed] == roc_auc(labels, z)
 
 
-def test_the_quick_metrics_are_those_of_evaluate(benches):
-    quick = judge(benches["as is"], "uniform", "valid").metrics
-    full = judge(benches["as is"], "uniform", "valid", metrics=[*QUICK, "pr_auc"]).metrics
+def test_the_quick_metrics_are_those_of_evaluate(comparisons):
+    quick = judge(comparisons["as is"], "uniform", "valid").metrics
+    full = judge(comparisons["as is"], "uniform", "valid", metrics=[*QUICK, "pr_auc"]).metrics
     assert list(quick.columns) == list(QUICK)
     np.testing.assert_allclose(full[list(QUICK)], quick, rtol=1e-9)
     assert full["pr_auc"].between(0, 1).all()
 
 
-def test_recalibration_keeps_the_order_of_the_rows(benches):
-    arm = judge(benches["as is"], UP, "valid")
+def test_recalibration_keeps_the_order_of_the_rows(comparisons):
+    arm = judge(comparisons["as is"], UP, "valid")
     for raw, line in zip(arm.logits, arm.recalibrated, strict=True):
         slope, intercept = np.polyfit(raw, line, 1)
         np.testing.assert_allclose(slope * raw + intercept, line, rtol=1e-6, atol=1e-8)
 
 
-def test_an_arm_compared_with_itself_differs_by_exactly_nothing(benches):
-    bench = benches["as is"]
-    arm = judge(bench, UP, "valid")
-    table = compare(bench, arm, arm, "valid", metrics=QUICK)
+def test_an_arm_compared_with_itself_differs_by_exactly_nothing(comparisons):
+    comparison = comparisons["as is"]
+    arm = judge(comparison, UP, "valid")
+    table = compare(comparison, arm, arm, "valid", metrics=QUICK)
     assert table["metric"].tolist() == list(QUICK)
     assert (table[["difference", "low", "high"]] == 0).all(axis=None)
     np.testing.assert_array_equal(table["before"], arm.metrics.mean())
 
 
-def test_where_nobody_comes_twice_there_is_no_difference_within_users(benches):
-    bench = benches["as is"]
-    table = bench.samples.table
+def test_where_nobody_comes_twice_there_is_no_difference_within_users(comparisons):
+    comparison = comparisons["as is"]
+    table = comparison.samples.table
     alone = table.assign(user_id=[f"u{i}" for i in range(len(table))])
-    bench = dataclasses.replace(bench, samples=dataclasses.replace(bench.samples, table=alone))
+    comparison = dataclasses.replace(
+        comparison, samples=dataclasses.replace(comparison.samples, table=alone)
+    )
     metrics = ("auc", "user_auc")
-    before = judge(bench, "uniform", "valid", metrics=metrics)
-    found = compare(bench, before, before, "valid", metrics=metrics).set_index("metric")
+    before = judge(comparison, "uniform", "valid", metrics=metrics)
+    found = compare(comparison, before, before, "valid", metrics=metrics).set_index("metric")
     assert found.loc["user_auc", ["difference", "low", "high"]].isna().all()
     assert found.loc["auc", ["difference", "low", "high"]].eq(0).all()
 
 
-def test_a_difference_is_after_minus_before_paired_by_seed(benches):
-    bench = benches["as is"]
-    before, after = judge(bench, "uniform", "valid"), judge(bench, UP, "valid")
-    row = compare(bench, before, after, "valid").iloc[0]
+def test_a_difference_is_after_minus_before_paired_by_seed(comparisons):
+    comparison = comparisons["as is"]
+    before, after = judge(comparison, "uniform", "valid"), judge(comparison, UP, "valid")
+    row = compare(comparison, before, after, "valid").iloc[0]
     assert (row["data"], row["model"], row["action"]) == ("as is", "linear", UP)
     want = (after.metrics["auc"] - before.metrics["auc"]).mean()
     np.testing.assert_allclose(row["difference"], want, rtol=1e-9)
@@ -223,8 +226,8 @@ def test_a_difference_is_after_minus_before_paired_by_seed(benches):
     assert row["low"] < row["difference"] < row["high"]
 
 
-def test_arms_that_cannot_be_compared_are_refused(benches):
-    plain, noisy = benches.values()
+def test_arms_that_cannot_be_compared_are_refused(comparisons):
+    plain, noisy = comparisons.values()
     arm = judge(plain, "uniform", "valid")
     with pytest.raises(ValueError, match="both arms must be of '20% flips'"):
         compare(noisy, arm, arm, "valid")
@@ -238,8 +241,8 @@ def test_arms_that_cannot_be_compared_are_refused(benches):
         plain.fit("magic", 0)
 
 
-def test_an_arm_is_kept_bit_for_bit(benches, tmp_path):
-    arm = judge(benches["as is"], UP, "valid")
+def test_an_arm_is_kept_bit_for_bit(comparisons, tmp_path):
+    arm = judge(comparisons["as is"], UP, "valid")
     write_arm(arm, tmp_path / "arm.parquet")
     back = read_arm(tmp_path / "arm.parquet")
     for name in ("data", "kind", "action", "role"):
@@ -269,14 +272,14 @@ def test_a_study_has_a_row_for_each_data_version_and_action(study):
 
 
 def test_what_looks_at_the_truth_or_at_nothing_is_never_chosen(monkeypatch):
-    def best(bench, action, *_, **__):  # the references win by far
+    def best(comparison, action, *_, **__):  # the references win by far
         rng = np.random.default_rng(len(action))
-        size = len(bench.samples.rows("valid"))
-        logits = bench.judged_labels("valid") * (9.0 if action in REFERENCES else 1.0)
+        size = len(comparison.samples.rows("valid"))
+        logits = comparison.judged_labels("valid") * (9.0 if action in REFERENCES else 1.0)
         logits = logits + rng.normal(size=(2, size))
-        auc = [roc_auc(bench.judged_labels("valid"), z) for z in logits]
+        auc = [roc_auc(comparison.judged_labels("valid"), z) for z in logits]
         table = pd.DataFrame({name: auc for name in QUICK})
-        return Arm(bench.data, bench.kind, action, "valid", logits, logits, logits, table)
+        return Arm(comparison.data, comparison.kind, action, "valid", logits, logits, logits, table)
 
     monkeypatch.setattr("helpers.experiments.study.whole.arm_of", best)
     few = dataclasses.replace(SMALL, rows=300, updates=2, repeats=5)
@@ -298,7 +301,7 @@ def test_two_studies_are_equal_and_test_rows_change_nothing(study):
 
 def test_a_stopped_study_goes_on_from_its_kept_arms(study, tmp_path, monkeypatch):
     fits = []
-    fit = Bench.fit
+    fit = Comparison.fit
 
     def stop_later(self, action, seed):
         fits.append(action)
@@ -306,13 +309,13 @@ def test_a_stopped_study_goes_on_from_its_kept_arms(study, tmp_path, monkeypatch
             raise KeyboardInterrupt
         return fit(self, action, seed)
 
-    monkeypatch.setattr(Bench, "fit", stop_later)
+    monkeypatch.setattr(Comparison, "fit", stop_later)
     with pytest.raises(KeyboardInterrupt):
         run_study(small_samples(), SMALL, kinds=("linear",), folder=tmp_path)
     kept = {path.name for path in tmp_path.iterdir()}
     assert len(kept) == 4  # nine fits are four whole arms of two seeds
     assert all("valid" in name for name in kept)  # an arm of one role is none of another
-    monkeypatch.setattr(Bench, "fit", lambda *a: fits.append(a[1]) or fit(*a))
+    monkeypatch.setattr(Comparison, "fit", lambda *a: fits.append(a[1]) or fit(*a))
     fits.clear()
     table, chosen = run_study(small_samples(), SMALL, kinds=("linear",), folder=tmp_path)
     assert len(fits) == (15 + 17 - 4) * 2
@@ -351,13 +354,13 @@ def test_confirming_judges_on_clean_test_labels():
     metrics = ("auc", "ndcg_at_k", "base_rate")
     found = confirm(samples, SMALL, "linear", "drop random", noise=FLIPS, metrics=metrics)
     assert found["metric"].tolist() == list(metrics)
-    bench = Bench.make(samples, "linear", SMALL, noise=FLIPS)
+    comparison = Comparison.make(samples, "linear", SMALL, noise=FLIPS)
     rows = samples.rows("test")
-    true = samples.table["label"].to_numpy()[rows]  # as they are, not as the bench says
+    true = samples.table["label"].to_numpy()[rows]  # as they are, not as the comparison says
     who = {"users": samples.column("user_id", rows), "lists": samples.lists(rows)}
     for column, action in (("before", "uniform"), ("after", "drop random")):
         want = [
-            evaluate(true, bench.fit(action, seed).logits(samples.inputs(rows)), **who)
+            evaluate(true, comparison.fit(action, seed).logits(samples.inputs(rows)), **who)
             for seed in range(2)
         ]
         for row in found.itertuples():

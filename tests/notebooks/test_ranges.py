@@ -21,7 +21,7 @@ from helpers.commands.run_request import RESERVED, convert
 from helpers.data.sources import SOURCES
 from helpers.notebooks import Parameter, check_values, parameters
 from helpers.notebooks.execution import NOTEBOOKS
-from helpers.notebooks.ranges import ANYTHING, Anything, Choices, Interval, read_range
+from helpers.notebooks.ranges import ANYTHING, Anything, Choices, NumberRange, read_range
 from helpers.notebooks.record import start
 
 DECLARED = {path.stem: parameters(path) for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))}
@@ -34,7 +34,7 @@ GIVEN = [(name, each) for name, each in EVERY if each.name not in RESERVED]
 def ends(parameter: Parameter) -> list[int | float | str]:
     """Return the outermost values that a parameter may have."""
     allowed = parameter.allowed
-    if isinstance(allowed, Interval):
+    if isinstance(allowed, NumberRange):
         low = allowed.low if allowed.with_low else math.nextafter(allowed.low, math.inf)
         high = allowed.high if allowed.with_high else math.nextafter(allowed.high, -math.inf)
         return [low, high]
@@ -48,9 +48,9 @@ def outside(parameter: Parameter) -> Iterator[int | float | str]:
     allowed = parameter.allowed
     if isinstance(allowed, Choices):
         yield from [-1, 2, 10**30] if parameter.type is int else ["", "jurney", "SAMPLE", "csv "]
-    if isinstance(allowed, Interval) and parameter.type is int:
+    if isinstance(allowed, NumberRange) and parameter.type is int:
         yield from [allowed.low - 1, allowed.high + 1, -(10**30), 10**30, 10**400]
-    if isinstance(allowed, Interval) and parameter.type is float:
+    if isinstance(allowed, NumberRange) and parameter.type is float:
         yield math.nextafter(allowed.low, -math.inf) if allowed.with_low else allowed.low
         yield math.nextafter(allowed.high, math.inf) if allowed.with_high else allowed.high
         yield from [-1e300, 1e300, math.nan, math.inf, -math.inf]
@@ -150,7 +150,7 @@ def test_a_number_where_papermill_was_given_a_text_names_the_option_that_keeps_i
 
 
 def test_a_whole_number_will_do_where_a_number_is_declared():
-    check_values({"x": Parameter("x", float, 0.5, "", Interval(0.0, 1.0))}, {"x": 1}, "n")
+    check_values({"x": Parameter("x", float, 0.5, "", NumberRange(0.0, 1.0))}, {"x": 1}, "n")
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 10**400, True])
@@ -188,10 +188,10 @@ def test_plain_papermill_stops_in_the_first_cell_that_runs(tmp_path: Path):
 @pytest.mark.parametrize(
     ("comment", "kind", "allowed"),
     [
-        ("in [1, 100]: x", int, Interval(1, 100)),
-        ("in [-5, 1_000]: x", int, Interval(-5, 1000)),
-        ("in (0, 1): x", float, Interval(0.0, 1.0, with_low=False, with_high=False)),
-        ("in [1e-3, 1): x", float, Interval(0.001, 1.0, with_high=False)),
+        ("in [1, 100]: x", int, NumberRange(1, 100)),
+        ("in [-5, 1_000]: x", int, NumberRange(-5, 1000)),
+        ("in (0, 1): x", float, NumberRange(0.0, 1.0, with_low=False, with_high=False)),
+        ("in [1e-3, 1): x", float, NumberRange(0.001, 1.0, with_high=False)),
         ("in {a, b c}: x", str, Choices(("a", "b c"))),
         ("in {0, 1}: x", int, Choices((0, 1))),
         ("any text: x", str, Anything()),

@@ -15,7 +15,7 @@ from helpers.notebooks import record as recording
 from helpers.notebooks.record import (
     claim,
     keep_table,
-    plain,
+    plain_json,
     pseudonyms,
     record,
     run_secret,
@@ -107,7 +107,7 @@ def test_plain_knows_the_types_that_notebooks_use():
         "category": pd.Series(["a"], dtype="category"),
         5: np.str_("five"),
     }
-    assert plain(given) == {
+    assert plain_json(given) == {
         "array": [[0, 1], [2, 3]],
         "zero_dim": 2.5,
         "series": {"auc": 1.5},

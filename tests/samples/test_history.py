@@ -240,7 +240,7 @@ def test_daily_totals_are_those_of_sql_bit_for_bit(rows, leave_out):
     with duckdb.connect() as connection:
         connection.register("user_behavior", frame)
         columns = list(frame)
-        of_sql = user_draw.daily_totals(connection, Task(), columns=columns)
+        of_sql = user_draw.totals_of_all_users(connection, Task(), columns=columns)
     ours = daily_totals(frame.drop(columns="event_type"))
     names = [c for c in SOLD_NAMES[:4] if c in ours]
     ours, of_sql = (

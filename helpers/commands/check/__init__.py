@@ -127,8 +127,8 @@ def audit(
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="workbook-")))
             staged, task = _journey(folder, path=path, schema=schema, seed=seed)
         else:
-            staged, mapping = stage_source(source, path=path, schema=schema, progress=progress)
-            task = mapping.task
+            staged, schema_file = stage_source(source, path=path, schema=schema, progress=progress)
+            task = schema_file.task
         connection = stack.enter_context(staged.database())
         facts, findings = _look_at_tables(staged, connection, task, progress=progress)
         try:
@@ -188,7 +188,7 @@ def _look_at_tables(
         "sizes": lambda: log.sizes(connection),
         "times": lambda: log.times(connection, task),
         "keys": lambda: columns.keys(staged, connection, task.match_on),
-        "joins": lambda: columns.joins(staged, connection),
+        "joins": lambda: columns.check_joins(staged, connection),
         "prices": lambda: columns.prices(staged, connection),
         "task": lambda: outcome(staged, connection, task),
     }.items():

@@ -18,7 +18,7 @@ from helpers.data.staging import Staged
 from helpers.data.whole_table import name_sql, narrowed, pieces
 from helpers.schema import canonical_tables
 
-__all__ = ["column_facts", "joins", "keys", "prices", "queries"]
+__all__ = ["check_joins", "column_facts", "keys", "prices", "queries"]
 
 Facts = dict[str, Any]
 _AT_ONCE = 20  # columns that one query looks at
@@ -159,7 +159,7 @@ def keys(
     return facts, found
 
 
-def joins(
+def check_joins(
     staged: Staged, connection: duckdb.DuckDBPyConnection
 ) -> tuple[list[Facts], list[Finding]]:
     """Return for products and users which rows of the log have no partner, and the reverse.

@@ -15,7 +15,7 @@ from pathlib import Path
 from helpers.base.errors import DataError
 from helpers.base.words import near_match
 from helpers.commands.init.looking import look_at_folder, look_at_server
-from helpers.commands.init.plan import make_plan
+from helpers.commands.init.plan import make_draft
 from helpers.commands.init.writing import write_plan
 
 __all__ = ["draft_schema", "write_draft"]
@@ -59,7 +59,7 @@ def draft_schema(path: str | Path = "", *, source: str = "csv", progress: bool =
         found = look_at_server()
     else:
         found = look_at_folder(Path(path).expanduser(), progress=progress)
-    return write_plan(make_plan(*found, progress=progress), server=source == "mysql")
+    return write_plan(make_draft(*found, progress=progress), server=source == "mysql")
 
 
 def write_draft(

@@ -29,7 +29,7 @@ from helpers.base.words import near_match, repeated
 from helpers.data.files.encodings import plausible_encodings
 from helpers.schema import MOST_KEPT
 
-__all__ = ["Look", "guess_encoding", "look_at_folder", "look_at_server", "ROWS"]
+__all__ = ["ROWS", "Look", "guess_encoding", "look_at_folder", "look_at_server"]
 
 ROWS = 20_000  # from the head of a table
 _FURTHER = 5_000  # more rows of a head that holds more, evenly

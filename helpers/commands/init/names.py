@@ -11,7 +11,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-__all__ = ["ALIASES", "EVENTS", "core", "event_of", "event_in_name", "name_score", "words"]
+__all__ = ["ALIASES", "EVENTS", "core", "event_in_name", "event_of", "name_score", "words"]
 
 #: Canonical column: what it is called elsewhere. English, Spanish, Portuguese, French, German,
 #: Chinese; without accents, and without words such as "id" or "number".

@@ -10,12 +10,12 @@ import pandas as pd
 from helpers.commands.init.looking import ROWS, Look
 from helpers.commands.init.names import EVENTS, event_in_name, event_of
 from helpers.commands.init.roles import LONGEST_NAME, Guess, guess_roles
-from helpers.commands.init.rules import Rule, rules_of
+from helpers.commands.init.rules import LeaveOutProposal, rules_of
 from helpers.commands.init.times import parse_times
 from helpers.data.files.stored import column_meter
 from helpers.schema import canonical_tables
 
-__all__ = ["LogPart", "Plan", "TaskPlan", "make_plan"]
+__all__ = ["Draft", "LogPart", "TaskDraft", "make_draft"]
 
 _NEEDED = ("user_id", "item_id", "event_time")
 _MIXED = 0.3  # a list named in fewer rows than the rest is no list of every event
@@ -40,7 +40,7 @@ class LogPart:
     reason: str = ""
     values: dict[str, str] = field(default_factory=dict)
     events: tuple[str, ...] = ()
-    rules: list[Rule] = field(default_factory=list)
+    rules: list[LeaveOutProposal] = field(default_factory=list)
 
     @property
     def columns(self) -> dict[str, tuple[str, ...]]:
@@ -51,7 +51,7 @@ class LogPart:
 
 
 @dataclass(frozen=True)
-class TaskPlan:
+class TaskDraft:
     """What could be predicted."""
 
     labelled: bool
@@ -66,7 +66,7 @@ class TaskPlan:
 
 
 @dataclass
-class Plan:
+class Draft:
     """Everything that a draft says.
 
     Attributes:
@@ -83,11 +83,11 @@ class Plan:
     users: Guess | None
     titles: dict[str, str]
     attributes: list[str]
-    task: TaskPlan
+    task: TaskDraft
     unused: dict[str, str]
 
 
-def make_plan(looks: list[Look], skipped: dict[str, str], *, progress: bool = False) -> Plan:
+def make_draft(looks: list[Look], skipped: dict[str, str], *, progress: bool = False) -> Draft:
     """Return what the tables seem to be.
 
     Args:
@@ -105,7 +105,7 @@ def make_plan(looks: list[Look], skipped: dict[str, str], *, progress: bool = Fa
     users, left = _choose_table(left, logs, "user_id", "users")
     for guess in left:
         unused[guess.look.name] = "it looks neither like events nor like products or users"
-    return Plan(
+    return Draft(
         logs=logs,
         products=products,
         users=users,
@@ -194,7 +194,7 @@ def _read_events(part: LogPart) -> None:
     if unknown:
         share = float(values.isin(unknown).mean())
         why = "none of impression, click, cart, purchase"
-        part.rules.append(Rule(facts.name, "one_of", unknown, share, why, sure=False))
+        part.rules.append(LeaveOutProposal(facts.name, "one_of", unknown, share, why, sure=False))
 
 
 # --- products and users --------------------------------------------------------------------
@@ -283,7 +283,7 @@ def _steady(ids: np.ndarray, values: pd.Series) -> float:
 # --- the task ------------------------------------------------------------------------------
 
 
-def _plan_task(logs: list[LogPart]) -> TaskPlan:
+def _plan_task(logs: list[LogPart]) -> TaskDraft:
     events = {event for part in logs for event in part.events}
     labelled = any("label" in part.guess.columns for part in logs)
     done = tuple(event for event in ("click", "cart", "purchase") if event in events)
@@ -301,7 +301,7 @@ def _plan_task(logs: list[LogPart]) -> TaskPlan:
     )
     if not cutoff:
         cutoff, why = _cutoff(logs[0], times)
-    return TaskPlan(
+    return TaskDraft(
         labelled=labelled,
         positive=positive,
         history=done or ("click",),

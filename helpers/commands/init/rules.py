@@ -7,7 +7,7 @@ from typing import Any
 
 from helpers.commands.init.roles import Guess, numbers
 
-__all__ = ["Rule", "rules_of"]
+__all__ = ["LeaveOutProposal", "rules_of"]
 
 #: Words that programs write where nothing is known.
 _NOTHING = ("NULL", "null", "None", "none", "NaN", "nan", "NA", "N/A", "n/a", "\\N", "-", "?")
@@ -15,7 +15,7 @@ _RARE = 0.05
 
 
 @dataclass(frozen=True)
-class Rule:
+class LeaveOutProposal:
     """A proposal for ``leave_out``.
 
     Attributes:
@@ -35,12 +35,12 @@ class Rule:
     sure: bool = True
 
 
-def rules_of(guess: Guess) -> list[Rule]:
+def rules_of(guess: Guess) -> list[LeaveOutProposal]:
     """Return what a table of events should leave out."""
     return [*_cancelled(guess), *_charges(guess), *_missing(guess), *_negative(guess)]
 
 
-def _cancelled(guess: Guess) -> list[Rule]:
+def _cancelled(guess: Guess) -> list[LeaveOutProposal]:
     """Return a first letter that ids have where the quantity is negative, and hardly else."""
     if "quantity" not in guess.columns:
         return []
@@ -58,11 +58,13 @@ def _cancelled(guess: Guess) -> list[Rule]:
         if marked[back].mean() >= 0.5 and marked[~back].mean() <= 0.01:
             name = guess.columns[column][0]
             why = "cancelled: their quantity is negative"
-            found.append(Rule(name, "starts_with", letter.iloc[0], float(marked.mean()), why))
+            found.append(
+                LeaveOutProposal(name, "starts_with", letter.iloc[0], float(marked.mean()), why)
+            )
     return found
 
 
-def _charges(guess: Guess) -> list[Rule]:
+def _charges(guess: Guess) -> list[LeaveOutProposal]:
     """Return ids of products without a digit, where nearly all others have one."""
     if "item_id" not in guess.columns:
         return []
@@ -73,10 +75,14 @@ def _charges(guess: Guess) -> list[Rule]:
         return []
     why = "no digit: charges, not products?"
     share = float(wordy.sum() / len(guess.look.frame))
-    return [Rule(guess.columns["item_id"][0], "matches", r"^[^0-9]+$", share, why, sure=False)]
+    return [
+        LeaveOutProposal(
+            guess.columns["item_id"][0], "matches", r"^[^0-9]+$", share, why, sure=False
+        )
+    ]
 
 
-def _missing(guess: Guess) -> list[Rule]:
+def _missing(guess: Guess) -> list[LeaveOutProposal]:
     """Return rules for rows without a user or product, and for words that mean so."""
     found = []
     for column, what in (("user_id", "nobody knows who"), ("item_id", "nobody knows what")):
@@ -84,15 +90,17 @@ def _missing(guess: Guess) -> list[Rule]:
             continue
         name, values = guess.columns[column][0], guess.values(column)
         if empty := float(values.isna().mean()):
-            found.append(Rule(name, "is_empty", True, empty, what))
+            found.append(LeaveOutProposal(name, "is_empty", True, empty, what))
         used = tuple(word for word in _NOTHING if values.eq(word).any())
         if used:
             share = float(values.isin(used).mean())
-            found.append(Rule(name, "one_of", used, share, f"{what}: written out", sure=False))
+            found.append(
+                LeaveOutProposal(name, "one_of", used, share, f"{what}: written out", sure=False)
+            )
     return found
 
 
-def _negative(guess: Guess) -> list[Rule]:
+def _negative(guess: Guess) -> list[LeaveOutProposal]:
     """Return rules for quantities that give something back, and for prices below zero."""
     found = []
     for column, what in (("quantity", "given back"), ("price", "corrections")):
@@ -101,5 +109,7 @@ def _negative(guess: Guess) -> list[Rule]:
             continue
         number = numbers(guess.values(column), guess.look.decimal)
         least = 1 if column == "quantity" and facts.whole == 1 else 0
-        found.append(Rule(facts.name, "below", least, float((number < least).mean()), what))
+        found.append(
+            LeaveOutProposal(facts.name, "below", least, float((number < least).mean()), what)
+        )
     return found

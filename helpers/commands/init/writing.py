@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import yaml
 
 from helpers.base.words import listed
-from helpers.commands.init.plan import LogPart, Plan, TaskPlan
+from helpers.commands.init.plan import Draft, LogPart, TaskDraft
 from helpers.commands.init.roles import LONGEST_NAME, Facts, Guess
 from helpers.schema import canonical_tables
 
@@ -27,7 +27,7 @@ _HEAD = """\
 """
 
 
-def write_plan(plan: Plan, *, server: bool) -> str:
+def write_plan(plan: Draft, *, server: bool) -> str:
     """Return the text of a ``schema.yaml``.
 
     Args:
@@ -115,7 +115,7 @@ def _indent(lines: Iterable[str], by: str) -> list[str]:
 # --- the log -------------------------------------------------------------------------------
 
 
-def _log_section(plan: Plan) -> list[str]:
+def _log_section(plan: Draft) -> list[str]:
     if len(plan.logs) == 1:
         return ["user_behavior:", *_indent(_log_part(plan.logs[0], plan), "  "), ""]
     lines = ["user_behavior:"]
@@ -125,7 +125,7 @@ def _log_section(plan: Plan) -> list[str]:
     return [*lines, ""]
 
 
-def _log_part(part: LogPart, plan: Plan) -> Iterator[str]:
+def _log_part(part: LogPart, plan: Draft) -> Iterator[str]:
     guess = part.guess
     yield from _place(guess)
     yield from _time_lines(guess)
@@ -192,7 +192,7 @@ def _missing_roles(guess: Guess) -> Iterator[str]:
             yield f"  # FILL IN {column}: name the column that says {meaning}; free columns: {free}"
 
 
-def _free_columns(part: LogPart, plan: Plan) -> Iterator[str]:
+def _free_columns(part: LogPart, plan: Draft) -> Iterator[str]:
     """Yield comments on the columns that have no role."""
     used = {name for names in part.columns.values() for name in names}
     free = [facts for name, facts in part.guess.facts.items() if name not in used]
@@ -212,7 +212,7 @@ def _free_columns(part: LogPart, plan: Plan) -> Iterator[str]:
 # --- products, users, the task -------------------------------------------------------------
 
 
-def _products_section(plan: Plan) -> list[str]:
+def _products_section(plan: Draft) -> list[str]:
     lines = ["product_features:"]
     if plan.products:
         return [*lines, *_indent(_table("product_features", "item_id", plan.products), "  "), ""]
@@ -229,7 +229,7 @@ def _products_section(plan: Plan) -> list[str]:
     ]
 
 
-def _users_section(plan: Plan) -> list[str]:
+def _users_section(plan: Draft) -> list[str]:
     if plan.users:
         return ["users:", *_indent(_table("users", "user_id", plan.users), "  "), ""]
     if not plan.attributes:
@@ -272,7 +272,7 @@ def _left(names: list[str], indent: str) -> list[str]:
     return [f"{indent}# please check: {more:,} more columns could be kept"] if more > 0 else []
 
 
-def _task(task: TaskPlan) -> list[str]:
+def _task(task: TaskDraft) -> list[str]:
     zone = "in which zone do days begin?"
     if not task.zoned:
         zone = "which zone are these times in, and where do days begin?"
@@ -292,7 +292,7 @@ def _task(task: TaskPlan) -> list[str]:
     ]
 
 
-def _label_lines(task: TaskPlan) -> Iterator[str]:
+def _label_lines(task: TaskDraft) -> Iterator[str]:
     positive = _list(task.positive)
     if task.labelled:
         yield f"label: {{positive: {positive}}}  # the log says 0 or 1 for each row"

@@ -35,17 +35,17 @@ _INTERVAL = ("difference", "low", "high")
 
 
 @dataclass(frozen=True)
-class _Column:
+class _ReportColumn:
     label: str
     number: bool
 
 
 @dataclass(frozen=True)
-class _Table:
+class _ReportTable:
     """A table as the page shows it: ready texts; ``cards`` unfolds it on a phone."""
 
     caption: str
-    columns: list[_Column]
+    columns: list[_ReportColumn]
     rows: list[list[str]]
     cards: bool = False
 
@@ -151,7 +151,7 @@ def _lines(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else [str(line) for line in value or []]
 
 
-def _sizes(data: Record) -> _Table | None:
+def _sizes(data: Record) -> _ReportTable | None:
     """Rows, share of positives and period of each role."""
     rows = data.get("rows")
     if not rows:
@@ -170,7 +170,7 @@ def _sizes(data: Record) -> _Table | None:
     return _table("Rows by role, cut by time", records, _Names(None), cards=True)
 
 
-def _dropped(records: list[Record] | None, names: _Names) -> _Table | None:
+def _dropped(records: list[Record] | None, names: _Names) -> _ReportTable | None:
     """Rows that are not used, the most frequent reason first."""
     ordered = sorted(records or [], key=lambda r: -(r.get("rows") or 0))
     return _table("Rows that were left out, and why", ordered, names)
@@ -192,7 +192,7 @@ def _offset(logit: float | None) -> dict[str, str] | None:
     return {"logit": f"{logit:+.3f}", "odds": f"{math.exp(logit):.3g}"}
 
 
-def _ranked(caption: str, records: list[Record] | None, names: _Names) -> _Table | None:
+def _ranked(caption: str, records: list[Record] | None, names: _Names) -> _ReportTable | None:
     """Twenty samples with their ranks; the product's name first, where a phone shows it."""
     first = [
         {"rank": rank} | {k: r[k] for k in ("title",) if k in r} | dict(r)
@@ -201,7 +201,7 @@ def _ranked(caption: str, records: list[Record] | None, names: _Names) -> _Table
     return _table(caption, first, names)
 
 
-def _study(records: list[Record] | None, names: _Names) -> list[_Table]:
+def _study(records: list[Record] | None, names: _Names) -> list[_ReportTable]:
     """Return one table of actions for each kind of data and model that was tried."""
     groups: dict[str, list[Record]] = {}
     for r in records or []:
@@ -214,7 +214,7 @@ def _study(records: list[Record] | None, names: _Names) -> list[_Table]:
     return [table for table in tables if table]
 
 
-def _before_after(records: list[Record], names: _Names) -> _Table | None:
+def _before_after(records: list[Record], names: _Names) -> _ReportTable | None:
     same = _same(records)
     rows = [
         {
@@ -230,7 +230,7 @@ def _before_after(records: list[Record], names: _Names) -> _Table | None:
     return _table("Before and after, with 95% intervals", rows, names, cards=True)
 
 
-def _decisions(records: list[Record] | None, names: _Names) -> _Table | None:
+def _decisions(records: list[Record] | None, names: _Names) -> _ReportTable | None:
     """Return what to do, a row a purpose: the interval in one cell, unknown numbers left out."""
     rows = [
         {
@@ -276,14 +276,16 @@ def _interval(record: Record) -> dict[str, str]:
 
 def _table(
     caption: str, records: list[Record] | None, names: _Names, *, cards: bool = False
-) -> _Table | None:
+) -> _ReportTable | None:
     """Return a table of all the records' fields, in the order in which they appear."""
     if not records:
         return None
     fields = list(dict.fromkeys(field for record in records for field in record))
-    columns = [_Column(text.label(f), all(_is_number(r.get(f)) for r in records)) for f in fields]
+    columns = [
+        _ReportColumn(text.label(f), all(_is_number(r.get(f)) for r in records)) for f in fields
+    ]
     rows = [[names.of(f, record.get(f)) for f in fields] for record in records]
-    return _Table(caption, columns, rows, cards)
+    return _ReportTable(caption, columns, rows, cards)
 
 
 def _is_number(value: Any) -> bool:

@@ -15,17 +15,17 @@ of it is written. Who changes the folder while a run goes on in it is not guarde
 """
 
 from helpers.commands.run.results import collect_results, summary
-from helpers.commands.run.state import RUNS, Run, RunError, shown
-from helpers.commands.run.walk import execute, open_run, start_run
+from helpers.commands.run.state import RUNS, Run, RunError, shown_path
+from helpers.commands.run.walk import execute_run, open_run, start_run
 
 __all__ = [
     "RUNS",
     "Run",
     "RunError",
     "collect_results",
-    "execute",
+    "execute_run",
     "open_run",
-    "shown",
+    "shown_path",
     "start_run",
     "summary",
 ]

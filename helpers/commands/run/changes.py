@@ -10,7 +10,7 @@ from typing import Any
 from helpers.base.errors import DataError
 from helpers.base.paths import REPO
 from helpers.commands import run_request
-from helpers.commands.run.state import Run, shown
+from helpers.commands.run.state import Run, shown_path
 from helpers.notebooks import Parameter, parameters
 
 __all__ = ["change_parameters", "changeable", "new_command", "offer"]
@@ -35,9 +35,9 @@ def change_parameters(run: Run, given: Mapping[str, Any]) -> None:
             began = run.given.get(name, declared[name].default)
             if not _is_same(began, changed[name], declared[name], notebook):
                 raise DataError(
-                    f"{shown(run.folder)} cannot go on with another {name}: {notebook} is finished "
-                    f"with {began}, and the results would be of two kinds. Start a new run: "
-                    f"{new_command(run, given)}"
+                    f"{shown_path(run.folder)} cannot go on with another {name}: {notebook} is "
+                    f"finished with {began}, and the results would be of two kinds. Start a new "
+                    f"run: {new_command(run, given)}"
                 )
     run.given |= {name: value for name, value in changed.items() if name not in _used(run)}
 
@@ -58,8 +58,8 @@ def new_command(run: Run, given: Mapping[str, Any]) -> str:
     """Return the command that starts such a run anew, with other values of parameters."""
     words = ["python", "-m", "helpers", "run", "--source", run.source]
     for option, value in (("--path", run.path), ("--schema", run.schema)):
-        words += [option, shown(REPO / value)] if value else []
-    words += ["--out", shown(run.folder.parent)]
+        words += [option, shown_path(REPO / value)] if value else []
+    words += ["--out", shown_path(run.folder.parent)]
     for name, value in (run.given | dict(given)).items():
         words += ["-p", name, str(value)]
     if [Path(name).name[:2] for name in run.notebooks] != list(run_request.WALK):

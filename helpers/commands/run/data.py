@@ -10,7 +10,7 @@ from pathlib import Path
 from helpers.base.errors import DataError
 from helpers.base.paths import REPO
 from helpers.commands import run_request
-from helpers.commands.run.state import FULL, Run, kept, shown
+from helpers.commands.run.state import FULL, Run, kept, shown_path
 
 __all__ = ["copy_tables", "data_changed", "try_data"]
 
@@ -25,10 +25,10 @@ def try_data(run: Run) -> str:
         return ""
     if run.copies:
         from helpers.data.database import open_database
-        from helpers.data.schema_file import read_mapping
+        from helpers.data.schema_file import read_schema_file
 
         if run.schema:
-            read_mapping(REPO / run.schema)
+            read_schema_file(REPO / run.schema)
         with open_database() as database:
             database.table_names()
         return ""
@@ -58,14 +58,14 @@ def copy_tables(run: Run) -> None:
         return
     if run.finished:
         raise DataError(
-            f"The copy of the tables in {shown(run.tables)} is not what the finished notebooks of "
-            "this run have read. Start a new run."
+            f"The copy of the tables in {shown_path(run.tables)} is not what the finished "
+            "notebooks of this run have read. Start a new run."
         )
     from helpers.data.sources import take_snapshot
 
     shutil.rmtree(run.tables, ignore_errors=True)
     run.tables.mkdir(mode=0o700)
-    print(f"Copying the server's tables into {shown(run.tables)}", flush=True)
+    print(f"Copying the server's tables into {shown_path(run.tables)}", flush=True)
     digest = _schema_digest(run)
     stated = {"schema": str(REPO / run.schema)} if run.schema else {}
     try:
@@ -75,7 +75,7 @@ def copy_tables(run: Run) -> None:
         if isinstance(cause, OSError) and cause.errno in FULL:
             raise cause from None  # no fault of the server or the person's schema
         raise DataError(
-            f"{error} {kept(run)}; to go on, add --resume {shown(run.folder)}."
+            f"{error} {kept(run)}; to go on, add --resume {shown_path(run.folder)}."
         ) from None
     run.tables.chmod(0o700)
     run.copied = {"files": _digests(run.tables), "schema": digest}
@@ -83,9 +83,9 @@ def copy_tables(run: Run) -> None:
 
 
 def _fingerprint(run: Run) -> str:
-    from helpers.data.sources import fingerprint
+    from helpers.data.sources import data_fingerprint
 
-    return fingerprint(run.source, **_data_of(run))
+    return data_fingerprint(run.source, **_data_of(run))
 
 
 def _data_of(run: Run) -> dict[str, str]:

@@ -15,7 +15,7 @@ from helpers.base.errors import DataError
 from helpers.base.small_files import check_path, read_json, refuse_links
 from helpers.base.words import near_match
 from helpers.commands import run_request
-from helpers.commands.run.state import STATE, Run, shown
+from helpers.commands.run.state import STATE, Run, shown_path
 
 __all__ = ["read_state"]
 
@@ -39,15 +39,17 @@ def read_state(folder: Path) -> Run:
     try:
         state = read_json(folder / STATE, name=_place(folder), links=False)
     except FileNotFoundError:
-        raise DataError(f"{shown(folder)} is not the folder of a run.{_near(folder)}") from None
+        raise DataError(
+            f"{shown_path(folder)} is not the folder of a run.{_near(folder)}"
+        ) from None
     except DataError as error:
         if not folder.is_dir():
-            raise DataError(f"{shown(folder)} is not the folder of a run.") from None
+            raise DataError(f"{shown_path(folder)} is not the folder of a run.") from None
         raise DataError(f"{error} {_damaged(folder)}") from None
     try:
         refuse_links(folder, what="a run's folder")
     except OSError as error:
-        raise DataError(f"{shown(folder)} cannot be read: {error.strerror}.") from None
+        raise DataError(f"{shown_path(folder)} cannot be read: {error.strerror}.") from None
     if not (_has_its_kinds(state) and _looks_whole(state)):
         raise DataError(_damaged(folder))
     run = Run(folder=folder, **state)
@@ -57,7 +59,7 @@ def read_state(folder: Path) -> Run:
 
 
 def _place(folder: Path) -> str:
-    return str(Path(shown(folder), STATE))  # not of the file itself, which may be a link
+    return str(Path(shown_path(folder), STATE))  # not of the file itself, which may be a link
 
 
 def _near(folder: Path) -> str:

@@ -12,7 +12,7 @@ from helpers.base.small_files import read_json
 from helpers.cache import write_atomically
 from helpers.commands import run_request
 from helpers.commands.recorded import is_record
-from helpers.commands.run.state import Run, shown
+from helpers.commands.run.state import Run, shown_path
 
 __all__ = ["collect_results", "read_record", "record_of", "summary"]
 
@@ -59,8 +59,13 @@ def summary(run: Run) -> str:
     lines += ["", *([verdict] if isinstance(verdict, str) else verdict)] if verdict else []
     page = run.folder / "report.html"
     if run.source in run_request.OWN:
-        lines += ["", f"{shown(run.folder)} holds ids and rows as they are; share the report only."]
-    found = f"Report: {shown(page)}" if page.is_file() else f"Results: {shown(run.folder)}"
+        lines += [
+            "",
+            f"{shown_path(run.folder)} holds ids and rows as they are; share the report only.",
+        ]
+    found = (
+        f"Report: {shown_path(page)}" if page.is_file() else f"Results: {shown_path(run.folder)}"
+    )
     return "\n".join([*lines, "", found])
 
 

@@ -30,7 +30,7 @@ __all__ = [
     "alone",
     "kept",
     "make_folder",
-    "shown",
+    "shown_path",
     "told",
 ]
 
@@ -105,7 +105,7 @@ class Run:
         return self.folder / "tables"
 
 
-def shown(path: Path) -> str:
+def shown_path(path: Path) -> str:
     """Return a path as a person at this prompt would type it."""
     full = path.resolve()
     return str(full.relative_to(Path.cwd())) if full.is_relative_to(Path.cwd()) else str(full)
@@ -136,7 +136,7 @@ def make_folder(run: Run, out: Path | None = None) -> None:
         if run.folder.name.startswith(".new-"):
             shutil.rmtree(run.folder, ignore_errors=True)
         sentence = (
-            f"The folder for results, {shown(out)}, cannot be written: {error.strerror}. "
+            f"The folder for results, {shown_path(out)}, cannot be written: {error.strerror}. "
             "Give another one with --out DIR."
         )
         raise (RunError if error.errno in FULL else DataError)(sentence) from None
@@ -175,7 +175,7 @@ def alone(folder: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DataError(
-                f"Another process is working in {shown(folder)}. Wait for it, or stop it."
+                f"Another process is working in {shown_path(folder)}. Wait for it, or stop it."
             ) from None
         except OSError:  # a disk that knows no locks
             pass
@@ -190,7 +190,7 @@ def told(run: Run) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        sentence = f"Interrupted. {kept(run)}; go on with --resume {shown(run.folder)}."
+        sentence = f"Interrupted. {kept(run)}; go on with --resume {shown_path(run.folder)}."
         raise RunError(sentence, exit_code=130) from None
     except BrokenPipeError:  # of what reads the output, not of the disk
         raise
@@ -205,11 +205,11 @@ def told(run: Run) -> Iterator[None]:
 def _disk_sentence(run: Run, error: OSError) -> str:
     if not (run.folder / STATE).is_file():
         return (
-            f"{shown(run.folder)}, the folder of this run, is gone or was emptied while the run "
-            "was going on, and its results with it. Start a new run."
+            f"{shown_path(run.folder)}, the folder of this run, is gone or was emptied while the "
+            "run was going on, and its results with it. Start a new run."
         )
-    what = shown(Path(os.fsdecode(error.filename))) if error.filename else "A file of the run"
-    resume = f"and add --resume {shown(run.folder)}."
+    what = shown_path(Path(os.fsdecode(error.filename))) if error.filename else "A file of the run"
+    resume = f"and add --resume {shown_path(run.folder)}."
     if error.errno in FULL:
         return f"{what} cannot be written: no space is left. {kept(run)}; make space, {resume}"
     reason = error.strerror or type(error).__name__
@@ -218,4 +218,4 @@ def _disk_sentence(run: Run, error: OSError) -> str:
 
 def kept(run: Run) -> str:
     """Return where a stopped run is, as the beginning of a sentence."""
-    return f"The run is kept in {shown(run.folder)}"
+    return f"The run is kept in {shown_path(run.folder)}"

@@ -26,11 +26,11 @@ from helpers.commands.run.state import (
     alone,
     kept,
     make_folder,
-    shown,
+    shown_path,
     told,
 )
 
-__all__ = ["execute", "open_run", "start_run"]
+__all__ = ["execute_run", "open_run", "start_run"]
 
 
 def start_run(
@@ -48,7 +48,7 @@ def start_run(
     Args:
         source: where the tables come from.
         path: folder of the tables, for the source ``csv``; for ``mysql`` a copy of a server's
-            tables, or empty: :func:`execute` then copies them into the run's folder.
+            tables, or empty: :func:`execute_run` then copies them into the run's folder.
         schema: a ``schema.yaml`` for ``csv`` and ``mysql``; empty: the one in ``path``.
         out: folder in which the run's own folder is made; ``runs`` when not given.
         given: values of notebook parameters, as a person wrote them.
@@ -103,20 +103,21 @@ def open_run(
     for option, (wanted, began) in asked.items():
         if wanted and wanted != began:
             raise DataError(
-                f"{shown(folder)} began with other settings ({option}: {began}, now {wanted}). "
-                "Resume it without options, or start a new run."
+                f"{shown_path(folder)} began with other settings ({option}: {began}, now "
+                f"{wanted}). Resume it without options, or start a new run."
             )
     change_parameters(run, given or {})
     run.parameters()
     if data_changed(run):
         raise DataError(
             f"The tables{f' in {run.path}' if run.path else ''} or their schema.yaml have changed "
-            f"since {shown(folder)} began, so its results would be of two kinds. Start a new run."
+            f"since {shown_path(folder)} began, so its results would be of two kinds. "
+            "Start a new run."
         )
     return run
 
 
-def execute(run: Run, *, show_ids: bool = False, report: bool = True) -> None:
+def execute_run(run: Run, *, show_ids: bool = False, report: bool = True) -> None:
     """Execute the run's unfinished notebooks, then write its results and its report.
 
     A run on a server first copies the server's tables, unless the whole copy is there.
@@ -169,7 +170,7 @@ def _write_report(run: Run, *, show_ids: bool) -> None:
     try:
         write_report(run.folder, show_ids=show_ids)
     except DataError as error:  # not of the data, here: the folder cannot be written
-        raise RunError(f"{error} {kept(run)}; add --resume {shown(run.folder)}.") from None
+        raise RunError(f"{error} {kept(run)}; add --resume {shown_path(run.folder)}.") from None
 
 
 def _execute_one(run: Run, name: str, title: str) -> float:
@@ -185,18 +186,18 @@ def _execute_one(run: Run, name: str, title: str) -> float:
         execute_notebook(source, target, values, bar=bar)
     except KeyboardInterrupt:
         raise RunError(
-            f"Interrupted in {name}.ipynb. {resume}; go on with --resume {shown(run.folder)}.",
+            f"Interrupted in {name}.ipynb. {resume}; go on with --resume {shown_path(run.folder)}.",
             exit_code=130,
         ) from None
     except NotebookFailed as failure:
         may = offer(run, name)
-        fix = f"{resume}; fix it and add --resume {shown(run.folder)}.{may}"
+        fix = f"{resume}; fix it and add --resume {shown_path(run.folder)}.{may}"
         where = f"{name}.ipynb{failure.where}"
         if failure.kind == "DataError":
             if run.source in run_request.OWN:  # a run is of one kind of data only
                 fix = (
                     "Mend the data and start a new run; while the tables and schema.yaml stay as "
-                    f"they are, --resume {shown(run.folder)} goes on with this one.{may}"
+                    f"they are, --resume {shown_path(run.folder)} goes on with this one.{may}"
                 )
             raise DataError(f"{failure.message} (Found by {where}. {fix})") from None
         what = str(failure)

@@ -11,12 +11,12 @@ import pyarrow.compute as pc
 
 from helpers.base.errors import DataError
 from helpers.data.chunks import Chunk
-from helpers.data.cleaning.headers import Plan, Source, plan_columns, resolve
+from helpers.data.cleaning.headers import ColumnSource, ColumnSources, plan_columns, resolve
 from helpers.data.cleaning.rules import fits
 from helpers.data.cleaning.tally import EXAMPLES, Fault, Tally
 from helpers.data.cleaning.times import local_days, read_times
 from helpers.data.cleaning.values import INEXACT, Stored, join_texts, text_series, translate
-from helpers.data.schema_file import Part
+from helpers.data.schema_file import StoredTable
 from helpers.schema import Column
 
 __all__ = ["Cleaner"]
@@ -45,7 +45,7 @@ class Cleaner:
         max_bad_share: a larger share of bad rows is refused.
 
     Example:
-        >>> part = Part("users", columns={"user_id": ("CustomerID",)}, extra=("Country",))
+        >>> part = StoredTable("users", columns={"user_id": ("CustomerID",)}, extra=("Country",))
         >>> cleaner = Cleaner(part, task_zone="UTC", max_bad_share=0.5)
         >>> frame = pd.DataFrame({"CustomerID": ["", " 7 "], "Country": ["France", "Spain"]})
         >>> cleaner.header(list(frame), "customers.csv")
@@ -58,7 +58,7 @@ class Cleaner:
 
     def __init__(
         self,
-        part: Part,
+        part: StoredTable,
         *,
         task_zone: str,
         on_bad_rows: str = "drop",
@@ -67,7 +67,7 @@ class Cleaner:
         self.part = part
         self.tally = Tally(part, on_bad_rows=on_bad_rows, max_bad_share=max_bad_share)
         self._task_zone = task_zone
-        self._plan: Plan | None = None
+        self._plan: ColumnSources | None = None
         self._latest = pd.Timestamp.now("UTC") + _TOLERANCE
 
     def header(self, names: list[str], where: str, *, check: bool = True) -> None:
@@ -160,7 +160,7 @@ class Cleaner:
             gone |= rows
         return gone
 
-    def _stored(self, source: Source, frame: pd.DataFrame) -> Stored:
+    def _stored(self, source: ColumnSource, frame: pd.DataFrame) -> Stored:
         """Return a column's values: joined, and translated, where that is stated."""
         columns = [Stored(frame[n], decimal=self.part.decimal) for n in source.stored]
         stored = columns[0]
@@ -174,7 +174,7 @@ class Cleaner:
             stored = Stored(text_series(text), decimal=self.part.decimal)
         return stored
 
-    def _cast(self, stored: Stored, source: Source) -> pd.Series:
+    def _cast(self, stored: Stored, source: ColumnSource) -> pd.Series:
         """Return the values in the column's type; what cannot be read becomes missing."""
         column = source.column
         if column.type == "time":
@@ -191,7 +191,7 @@ class Cleaner:
         return text_series(stored.as_stored() if column.type == "text" else stored.text)
 
     def _faults(
-        self, rank: int, source: Source, stored: Stored, cast: pd.Series
+        self, rank: int, source: ColumnSource, stored: Stored, cast: pd.Series
     ) -> Iterator[tuple[Fault, np.ndarray]]:
         """Yield each fault of a column with the rows that have it."""
         column, name = source.column, source.column.name
@@ -239,7 +239,7 @@ class Cleaner:
             raise tally.refusal(so_far=True)
 
 
-def _refuse_inexact(stored: Stored, live: np.ndarray, source: Source, where: str) -> None:
+def _refuse_inexact(stored: Stored, live: np.ndarray, source: ColumnSource, where: str) -> None:
     """Refuse names that lost digits: several of them may have become one."""
     if stored.is_float:
         numbers = np.abs(stored.values.to_numpy(dtype="float64", na_value=np.nan))
@@ -267,7 +267,7 @@ def _cast_extra(stored: Stored, *, as_text: bool) -> pd.Series:
     return text_series(stored.text)
 
 
-def _kind(column: Column, part: Part) -> str:
+def _kind(column: Column, part: StoredTable) -> str:
     if column.type == "time":
         return f"a time ({part.time_format})"
     return {"number": "a number", "integer": "a whole number"}.get(column.type, "text")

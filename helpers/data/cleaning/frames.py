@@ -10,7 +10,7 @@ import pandas as pd
 from helpers.data.chunks import Chunk
 from helpers.data.cleaning.cleaner import Cleaner
 from helpers.data.cleaning.tally import EXAMPLES, Fault
-from helpers.data.schema_file import Part
+from helpers.data.schema_file import StoredTable
 from helpers.schema import Table
 
 __all__ = ["clean_rows"]
@@ -54,7 +54,7 @@ def clean_rows(
         >>> clean.user_id.tolist(), dropped.reason.tolist()
         (['7', '8'], ['user_id was seen before'])
     """
-    cleaner = Cleaner(Part(table.name), task_zone=time_zone, max_bad_share=max_bad_share)
+    cleaner = Cleaner(StoredTable(table.name), task_zone=time_zone, max_bad_share=max_bad_share)
     cleaner.header(list(frame), where, check=False)
     chunk = Chunk(frame.reset_index(drop=True), where, locate=locate)
     clean = cleaner.clean(chunk).reindex(columns=frame.columns)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from helpers.base.errors import DataError
 from helpers.base.words import listed, near_match, repeated
-from helpers.data.schema_file import Part
+from helpers.data.schema_file import StoredTable
 from helpers.schema import MOST_KEPT, RESERVED, Column, Table, canonical_tables, check_columns
 
-__all__ = ["Plan", "Source", "plan_columns", "resolve"]
+__all__ = ["ColumnSource", "ColumnSources", "plan_columns", "resolve"]
 
 #: Names of columns that tables have on their way in; staging adds them.
 _OWN = {"_place", "_digest", "_time"}
@@ -19,7 +19,7 @@ _VALUE = re.compile(r"[-+]?[0-9][-+0-9.,:/TZ ]*")
 
 
 @dataclass(frozen=True)
-class Source:
+class ColumnSource:
     """What fills a canonical column.
 
     Attributes:
@@ -36,14 +36,14 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ColumnSources:
     """What fills the canonical columns, and which further columns are kept."""
 
-    sources: tuple[Source, ...]
+    sources: tuple[ColumnSource, ...]
     extra: tuple[str, ...]
 
 
-def resolve(part: Part, names: list[str], where: str) -> Plan:
+def resolve(part: StoredTable, names: list[str], where: str) -> ColumnSources:
     """Return what fills each column, after a look at a header.
 
     Args:
@@ -55,7 +55,7 @@ def resolve(part: Part, names: list[str], where: str) -> Plan:
         DataError: a column is missing, appears twice, or has a name that samples use.
 
     Example:
-        >>> part = Part("users", columns={"user_id": ("CustomerID",)})
+        >>> part = StoredTable("users", columns={"user_id": ("CustomerID",)})
         >>> resolve(part, ["CustomerID", "Country"], "customers.csv").sources[0].stored
         ('CustomerID',)
     """
@@ -72,7 +72,7 @@ def resolve(part: Part, names: list[str], where: str) -> Plan:
     return plan
 
 
-def plan_columns(part: Part, names: list[str]) -> Plan:
+def plan_columns(part: StoredTable, names: list[str]) -> ColumnSources:
     """Return what fills each column that is there, without a check."""
     table = canonical_tables()[part.table]
     there = {*names}
@@ -85,20 +85,20 @@ def plan_columns(part: Part, names: list[str]) -> Plan:
         if name == "event_type" and labelled:
             allowed = ("impression",)
         if name == "event_type" and event_type and name not in columns:
-            sources.append(Source(column, constant=event_type, allowed=allowed))
+            sources.append(ColumnSource(column, constant=event_type, allowed=allowed))
         elif name in columns:
-            sources.append(Source(column, columns[name], allowed=allowed))
-    return Plan(tuple(sources), _extra(part, names, table))
+            sources.append(ColumnSource(column, columns[name], allowed=allowed))
+    return ColumnSources(tuple(sources), _extra(part, names, table))
 
 
-def _extra(part: Part, names: list[str], table: Table) -> tuple[str, ...]:
+def _extra(part: StoredTable, names: list[str], table: Table) -> tuple[str, ...]:
     if part.extra is not None:
         return part.extra
     mapped = {stored for several in part.columns.values() for stored in several}
     return tuple(n for n in names if n not in mapped and n not in table.columns)
 
 
-def _check_first_line(table: Table, part: Part, names: list[str], where: str) -> None:
+def _check_first_line(table: Table, part: StoredTable, names: list[str], where: str) -> None:
     """Refuse a file without a header, and show none of it: its values may name a person."""
     if names and names[0][:1] in ("{", "["):
         raise DataError(
@@ -118,7 +118,7 @@ def _first_needed(table: Table) -> str:
     return next(column.name for column in table.columns.values() if column.needed)
 
 
-def _check_kept(plan: Plan, where: str) -> None:
+def _check_kept(plan: ColumnSources, where: str) -> None:
     """Refuse more further columns than can be looked at."""
     if len(plan.extra) > MOST_KEPT:
         raise DataError(
@@ -128,7 +128,7 @@ def _check_kept(plan: Plan, where: str) -> None:
         )
 
 
-def _check_case(table: Table, plan: Plan, where: str) -> None:
+def _check_case(table: Table, plan: ColumnSources, where: str) -> None:
     """Refuse further columns that only a difference in case tells from another one."""
     own = _OWN | ({"day"} if table.name == "user_behavior" else set())
     seen = {name.lower(): name for name in table.columns}
@@ -149,7 +149,7 @@ def _check_case(table: Table, plan: Plan, where: str) -> None:
         seen[name.lower()] = name
 
 
-def _check_stated(part: Part, names: list[str], where: str) -> None:
+def _check_stated(part: StoredTable, names: list[str], where: str) -> None:
     """Refuse a header that lacks a column which schema.yaml names."""
     stated = [(s, f"maps it to {name}") for name, several in part.columns.items() for s in several]
     stated += [(name, "keeps it as extra") for name in part.extra or ()]
@@ -164,7 +164,7 @@ def _check_stated(part: Part, names: list[str], where: str) -> None:
             )
 
 
-def _check_mapped(table: Table, part: Part, names: list[str], where: str) -> None:
+def _check_mapped(table: Table, part: StoredTable, names: list[str], where: str) -> None:
     plan = plan_columns(part, names)
     used = [s for source in plan.sources for s in source.stored] + [*plan.extra]
     several = {*repeated(names)}
@@ -185,7 +185,7 @@ def _check_mapped(table: Table, part: Part, names: list[str], where: str) -> Non
             )
 
 
-def _check_canonical(table: Table, part: Part, names: list[str], where: str) -> None:
+def _check_canonical(table: Table, part: StoredTable, names: list[str], where: str) -> None:
     ignored = () if part.extra is None else {*RESERVED} - {*part.extra}
     header = [n for n in names if n not in ignored]
     if part.event_type and "event_type" in names:

@@ -7,12 +7,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from helpers.data.cleaning.values import Stored
-from helpers.data.schema_file import Rule
+from helpers.data.schema_file import LeaveOut
 
 __all__ = ["fits"]
 
 
-def fits(rule: Rule, stored: Stored) -> np.ndarray:
+def fits(rule: LeaveOut, stored: Stored) -> np.ndarray:
     """Mark the rows that fit a rule; a row without a value only fits ``is_empty``.
 
     Args:
@@ -22,7 +22,7 @@ def fits(rule: Rule, stored: Stored) -> np.ndarray:
     Example:
         >>> import pandas as pd
         >>> stored = Stored(pd.Series(["C12", "12", None]))
-        >>> fits(Rule("InvoiceNo", "starts_with", "C"), stored).tolist()
+        >>> fits(LeaveOut("InvoiceNo", "starts_with", "C"), stored).tolist()
         [True, False, False]
     """
     if rule.test == "is_empty":

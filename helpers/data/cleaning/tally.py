@@ -14,7 +14,7 @@ import pandas as pd
 from helpers.base.errors import DataError
 from helpers.data.chunks import Chunk
 from helpers.data.cleaning.hints import event_hint, future_hint, number_hint, time_hint
-from helpers.data.schema_file import Part
+from helpers.data.schema_file import StoredTable
 from helpers.schema import Column
 
 __all__ = ["EXAMPLES", "SAMPLES", "Fault", "Tally", "shorten"]
@@ -68,7 +68,7 @@ class Tally:
         max_bad_share: more bad rows than this share are too many.
     """
 
-    def __init__(self, part: Part, *, on_bad_rows: str, max_bad_share: float) -> None:
+    def __init__(self, part: StoredTable, *, on_bad_rows: str, max_bad_share: float) -> None:
         self.part = part
         self.on_bad_rows = on_bad_rows
         self.max_bad_share = max_bad_share

@@ -27,7 +27,7 @@ import pandas as pd
 
 from helpers.base.errors import DataError
 from helpers.base.paths import DATA
-from helpers.data.datasets.sample_world import CATEGORIES, LogSettings, World, make_world
+from helpers.data.datasets.sample_world import CATEGORIES, LogSettings, Market, make_market
 
 __all__ = [
     "DEFAULT_SETTINGS",
@@ -97,7 +97,7 @@ def generate(settings: LogSettings = DEFAULT_SETTINGS, *, seed: int = 0) -> Synt
     """
     streams = np.random.SeedSequence(seed).spawn(5)
     world_rng, plan_rng, click_rng, noise_rng, detail_rng = map(np.random.default_rng, streams)
-    world = make_world(settings, world_rng)
+    world = make_market(settings, world_rng)
     lists = _plan_lists(settings, world, plan_rng)
     rows = _simulate_clicks(settings, world, lists, click_rng)
     rows = _plant_noise(settings, world, rows, noise_rng)
@@ -106,7 +106,7 @@ def generate(settings: LogSettings = DEFAULT_SETTINGS, *, seed: int = 0) -> Synt
     return SyntheticLog(behavior, world.product_features, world.users, truth)
 
 
-def _plan_lists(settings: LogSettings, world: World, rng: np.random.Generator) -> pd.DataFrame:
+def _plan_lists(settings: LogSettings, world: Market, rng: np.random.Generator) -> pd.DataFrame:
     """Return one row a list: who sees which kind of page, when, and after which query."""
     n, topics = settings.sessions, len(CATEGORIES)
     weekday = (np.arange(settings.days) + pd.Timestamp(settings.start).weekday()) % 7
@@ -135,7 +135,7 @@ def _plan_lists(settings: LogSettings, world: World, rng: np.random.Generator) -
 
 
 def _simulate_clicks(
-    settings: LogSettings, world: World, lists: pd.DataFrame, rng: np.random.Generator
+    settings: LogSettings, world: Market, lists: pd.DataFrame, rng: np.random.Generator
 ) -> pd.DataFrame:
     """Return one row an impression with its true probabilities and its genuine click.
 
@@ -167,7 +167,7 @@ def _simulate_clicks(
 
 
 def _rank(
-    world: World,
+    world: Market,
     lists: pd.DataFrame,
     interest: np.ndarray,
     clicked: np.ndarray,
@@ -204,7 +204,7 @@ def _impressions(lists: pd.DataFrame, shown: np.ndarray) -> pd.DataFrame:
 
 
 def _appeal(
-    world: World,
+    world: Market,
     rows: pd.DataFrame,
     interest: np.ndarray,
     clicked: np.ndarray,
@@ -231,7 +231,7 @@ def _appeal(
 
 
 def _plant_noise(
-    settings: LogSettings, world: World, rows: pd.DataFrame, rng: np.random.Generator
+    settings: LogSettings, world: Market, rows: pd.DataFrame, rng: np.random.Generator
 ) -> pd.DataFrame:
     """Return the rows as logged, in simulation order, then the duplicated ones.
 
@@ -292,7 +292,7 @@ def _follow_clicks(rows: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame
 
 
 def _finish(
-    settings: LogSettings, world: World, events: pd.DataFrame
+    settings: LogSettings, world: Market, events: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the events with the log's names and ids, and the truth of the impressions."""
     subcategories = [s for names in CATEGORIES.values() for s in names]

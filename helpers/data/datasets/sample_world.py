@@ -1,6 +1,6 @@
 """The shop behind the bundled log: its settings, its products and its users.
 
-A :class:`World` holds what a real log never shows: how good each product is, what
+A :class:`Market` holds what a real log never shows: how good each product is, what
 each user likes, how much each one minds a high price. :mod:`helpers.data.datasets.sample_log`
 lets these users look at pages and click.
 
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-__all__ = ["CATEGORIES", "LogSettings", "World", "make_world"]
+__all__ = ["CATEGORIES", "LogSettings", "Market", "make_market"]
 
 CATEGORIES = {  # category: its subcategories, which are also what people search for
     "kitchen": ("kettle", "frying pan", "knife set", "storage jar"),
@@ -80,7 +80,7 @@ class LogSettings:
 
 
 @dataclass(frozen=True)
-class World:
+class Market:
     """Products and users as the log shows them, and what drives their clicks.
 
     ``U`` users, ``I`` items, ``C`` categories. Preferences are in units of the logit.
@@ -102,7 +102,7 @@ class World:
     category_drift: np.ndarray  # (C,) change of appeal from the first day to the last
 
 
-def make_world(settings: LogSettings, rng: np.random.Generator) -> World:
+def make_market(settings: LogSettings, rng: np.random.Generator) -> Market:
     """Draw the products and the users of one shop.
 
     Args:
@@ -117,7 +117,7 @@ def make_world(settings: LogSettings, rng: np.random.Generator) -> World:
         >>> world.users["user_id"].iloc[0], world.product_features["item_id"].iloc[-1]
         ('u0001', 'p0040')
     """
-    return World(**_make_items(settings, rng), **_make_users(settings, rng))
+    return Market(**_make_items(settings, rng), **_make_users(settings, rng))
 
 
 def _make_items(settings: LogSettings, rng: np.random.Generator) -> dict:

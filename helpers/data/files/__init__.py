@@ -15,12 +15,12 @@ from helpers.data.chunks import Chunk
 from helpers.data.files.columnar import columnar_names, refuse_nested, stream_columnar
 from helpers.data.files.delimited import DelimitedFile
 from helpers.data.files.stored import file_names
-from helpers.data.schema_file import Part
+from helpers.data.schema_file import StoredTable
 
 __all__ = ["file_names", "stream_files"]
 
 
-def stream_files(part: Part, folder: Path, *, progress: bool = False) -> Iterator[Chunk]:
+def stream_files(part: StoredTable, folder: Path, *, progress: bool = False) -> Iterator[Chunk]:
     """Yield the rows of a part's files, at most 100,000 at a time, in the files' order.
 
     Args:
@@ -43,7 +43,7 @@ def stream_files(part: Part, folder: Path, *, progress: bool = False) -> Iterato
 
     Example:
         >>> from helpers.schema import DATA
-        >>> chunk = next(stream_files(Part("users"), DATA / "sample"))
+        >>> chunk = next(stream_files(StoredTable("users"), DATA / "sample"))
         >>> chunk.where, chunk.locate(0)
         ('users.csv.gz', 'line 2')
     """
@@ -60,7 +60,7 @@ def stream_files(part: Part, folder: Path, *, progress: bool = False) -> Iterato
 _Opened = tuple[str, list[str], Callable[[], Iterator[Chunk]]]
 
 
-def _open(file: Path, part: Part, progress: bool) -> _Opened:
+def _open(file: Path, part: StoredTable, progress: bool) -> _Opened:
     """Return a file's name, its columns, and what streams it."""
     if file.name.lower().endswith((".parquet", ".pq")):
         refuse_nested(file, _wanted(part))
@@ -69,7 +69,7 @@ def _open(file: Path, part: Part, progress: bool) -> _Opened:
     return file.name, [n for n in text.names if n], lambda: text.chunks(progress=progress)
 
 
-def _wanted(part: Part) -> set[str] | None:
+def _wanted(part: StoredTable) -> set[str] | None:
     """Return the stored columns that a part uses; None: all."""
     if not part.columns or part.extra is None:
         return None

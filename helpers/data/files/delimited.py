@@ -22,7 +22,7 @@ from helpers.base.errors import DataError
 from helpers.base.words import repeated
 from helpers.data.chunks import Chunk
 from helpers.data.files.encodings import refuse_encoding, text_pieces
-from helpers.data.files.records import LONGEST_VALUE, Block, Records, blocks, line_ends
+from helpers.data.files.records import LONGEST_VALUE, RecordBlock, Records, blocks, line_ends
 from helpers.data.files.stored import meter, steady
 from helpers.schema import check_width
 
@@ -105,26 +105,26 @@ class DelimitedFile:
                     break
         return self._lines[1]
 
-    def _blocks(self, seen: Callable[[int], object] = lambda read: None) -> Iterator[Block]:
+    def _blocks(self, seen: Callable[[int], object] = lambda read: None) -> Iterator[RecordBlock]:
         """Yield the blocks of the file that hold more than blank lines."""
         pieces = text_pieces(self.file, self.encoding, seen=seen)
         for block in blocks(pieces, self.delimiter, self.file.name):
             if block.data.strip():
                 yield block
 
-    def _body(self, seen: Callable[[int], object] = lambda read: None) -> Iterator[Block]:
+    def _body(self, seen: Callable[[int], object] = lambda read: None) -> Iterator[RecordBlock]:
         """Yield the blocks after the header."""
         first = True
         for block in self._blocks(seen):
             if first:
                 _, begin, line = self._first_row(block)
                 quotes = block.quotes[np.searchsorted(block.quotes, begin) :] - begin
-                block = Block(block.data[begin:], line, quotes)
+                block = RecordBlock(block.data[begin:], line, quotes)
                 first = False
             if block.data:
                 yield block
 
-    def _first_row(self, block: Block) -> tuple[list[str], int, int]:
+    def _first_row(self, block: RecordBlock) -> tuple[list[str], int, int]:
         """Return the names in a block's first row that has any, and where it ends: place, line."""
         self._check_text(block)
         records = Records(block, self.delimiter)
@@ -143,7 +143,7 @@ class DelimitedFile:
                 return names, int(records.stop[i]), int(records.line[i]) + line_ends(written)
         raise DataError(f"{self.file.name}: the first 8 MB hold no header; it needs one.")
 
-    def _header(self, block: Block | None) -> list[str]:
+    def _header(self, block: RecordBlock | None) -> list[str]:
         """Return the names of the header, or say why they cannot be used."""
         where = self.file.name
         if block is None:
@@ -166,7 +166,7 @@ class DelimitedFile:
             raise DataError(f"{where}: {names.count('')} columns have no name; name them.")
         return names
 
-    def _parse(self, block: Block) -> tuple[pa.Table, dict[str, list[int]]]:
+    def _parse(self, block: RecordBlock) -> tuple[pa.Table, dict[str, list[int]]]:
         """Return the rows of a block, and the places of those that have another width."""
         self._check_text(block)
         skipped: list[int] = []
@@ -200,21 +200,21 @@ class DelimitedFile:
         self._check_lengths(table, block)
         return table, self._faults(block, table) if skipped else {}
 
-    def _unreadable(self, block: Block) -> DataError:
+    def _unreadable(self, block: RecordBlock) -> DataError:
         last = block.line + line_ends(block.data)
         return DataError(
             f"{self.file.name}: lines {block.line} to {last} cannot be read as rows; save the file "
             "again as CSV."
         )
 
-    def _check_text(self, block: Block) -> None:
+    def _check_text(self, block: RecordBlock) -> None:
         """Refuse what is not UTF-8, and name its line."""
         place = _not_utf8(block.data)
         if place >= 0:
             line = block.line + line_ends(block.data[:place])
             raise refuse_encoding(self.file, self.encoding, line)
 
-    def _check_lengths(self, table: pa.Table, block: Block) -> None:
+    def _check_lengths(self, table: pa.Table, block: RecordBlock) -> None:
         """Refuse a value that is too long for anything but a mistake."""
         if len(block.data) <= LONGEST_VALUE:
             return
@@ -233,7 +233,7 @@ class DelimitedFile:
                     )
                 row += len(piece)
 
-    def _faults(self, block: Block, table: pa.Table) -> dict[str, list[int]]:
+    def _faults(self, block: RecordBlock, table: pa.Table) -> dict[str, list[int]]:
         """Return the rows that have too many or too few values, by what is to be said."""
         records, width = Records(block, self.delimiter), len(self.names)
         good = records.good(width)

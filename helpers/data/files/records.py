@@ -14,7 +14,7 @@ import numpy as np
 
 from helpers.base.errors import DataError
 
-__all__ = ["LONGEST_VALUE", "Block", "Records", "blocks", "line_ends"]
+__all__ = ["LONGEST_VALUE", "RecordBlock", "Records", "blocks", "line_ends"]
 
 #: Bytes that one value may have, and one row.
 LONGEST_VALUE = 1_000_000
@@ -23,7 +23,7 @@ _LF, _CR, _QUOTE, _BLANK = b'\n\r" '
 
 
 @dataclass(frozen=True)
-class Block:
+class RecordBlock:
     """Some whole rows of a text.
 
     Attributes:
@@ -48,7 +48,7 @@ def line_ends(data: bytes) -> int:
     return ends + data.count(b"\r") - data.count(b"\r\n") if b"\r" in data else ends
 
 
-def blocks(pieces: Iterable[bytes], delimiter: str, where: str) -> Iterator[Block]:
+def blocks(pieces: Iterable[bytes], delimiter: str, where: str) -> Iterator[RecordBlock]:
     """Yield a text in blocks of whole rows.
 
     Args:
@@ -65,7 +65,7 @@ def blocks(pieces: Iterable[bytes], delimiter: str, where: str) -> Iterator[Bloc
         data, quotes = _structure(rest + piece, delimiter, where, line)
         end = _last_row_end(data, quotes)
         if end:
-            yield Block(data[:end], line, quotes[: np.searchsorted(quotes, end)])
+            yield RecordBlock(data[:end], line, quotes[: np.searchsorted(quotes, end)])
             line += line_ends(data[:end])
         rest = data[end:]
         if len(rest) > _LONGEST_ROW:
@@ -74,7 +74,7 @@ def blocks(pieces: Iterable[bytes], delimiter: str, where: str) -> Iterator[Bloc
     if len(quotes) % 2:
         raise _open_quote(where, line + line_ends(data[: quotes[-1]]))
     if data:
-        yield Block(data, line, quotes)
+        yield RecordBlock(data, line, quotes)
 
 
 def _check_no_nul(piece: bytes, rest: bytes, line: int, where: str) -> None:
@@ -215,7 +215,7 @@ def _without_blanks(
 class Records:
     """The rows of a block: where each stands, and how many values it has."""
 
-    def __init__(self, block: Block, delimiter: str) -> None:
+    def __init__(self, block: RecordBlock, delimiter: str) -> None:
         text = np.frombuffer(block.data, dtype=np.uint8)
         ends = np.flatnonzero((text == _LF) | (text == _CR))
         half = (text[ends] == _CR) & (text[np.minimum(ends + 1, len(text) - 1)] == _LF)

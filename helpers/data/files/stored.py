@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from helpers.base.errors import DataError
 from helpers.base.words import listed, near_match
-from helpers.data.schema_file import Part
+from helpers.data.schema_file import StoredTable
 from helpers.schema import canonical_tables
 
 __all__ = ["column_meter", "file_names", "meter", "steady"]
@@ -27,7 +27,7 @@ _SHEETS = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".json", ".jsonl", ".xml",
 _PACKED = (".zip", ".bz2", ".xz", ".zst", ".7z", ".rar", ".tar", ".tar.gz", ".tgz")
 
 
-def file_names(part: Part, folder: Path) -> list[Path]:
+def file_names(part: StoredTable, folder: Path) -> list[Path]:
     """Return the files of a part, those of one pattern sorted by name.
 
     Args:
@@ -43,7 +43,7 @@ def file_names(part: Part, folder: Path) -> list[Path]:
 
     Example:
         >>> from helpers.schema import DATA
-        >>> [file.name for file in file_names(Part("users"), DATA / "sample")]
+        >>> [file.name for file in file_names(StoredTable("users"), DATA / "sample")]
         ['users.csv.gz']
     """
     files = _stated(part, folder) if part.files else _found(part, folder)
@@ -53,7 +53,7 @@ def file_names(part: Part, folder: Path) -> list[Path]:
     return files
 
 
-def _stated(part: Part, folder: Path) -> list[Path]:
+def _stated(part: StoredTable, folder: Path) -> list[Path]:
     """Return the files that a part names; a pattern may stand for several."""
     files: dict[Path, None] = {}
     for name in part.files:
@@ -74,7 +74,7 @@ def _stated(part: Part, folder: Path) -> list[Path]:
     return list(files)
 
 
-def _found(part: Part, folder: Path) -> list[Path]:
+def _found(part: StoredTable, folder: Path) -> list[Path]:
     """Return the one file that is called as the table; none where it may be missing."""
     names = [part.table + ending for ending in _ENDINGS]
     found = [folder / name for name in names if os.path.lexists(folder / name)]

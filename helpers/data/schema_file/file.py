@@ -7,7 +7,7 @@ from typing import Any
 
 from helpers.base.small_files import read_text
 from helpers.data.schema_file.nodes import Entry, parse
-from helpers.data.schema_file.stated import Mapping, Part
+from helpers.data.schema_file.stated import SchemaFile, StoredTable
 from helpers.data.schema_file.tables import PART_KEYS, read_parts
 from helpers.data.schema_file.tasks import (
     LABEL_KEYS,
@@ -19,7 +19,7 @@ from helpers.data.schema_file.tasks import (
 from helpers.data.schema_file.values import TESTS
 from helpers.schema import canonical_tables
 
-__all__ = ["KEYS", "read_mapping"]
+__all__ = ["KEYS", "read_schema_file"]
 
 _LIMITS = ("max_users", "on_bad_rows", "max_bad_share")
 _MOST_USERS = 10**12
@@ -36,7 +36,7 @@ KEYS: dict[str, tuple[str, ...]] = {
 }
 
 
-def read_mapping(file: Path | None) -> Mapping:
+def read_schema_file(file: Path | None) -> SchemaFile:
     """Return what a person's ``schema.yaml`` states.
 
     Args:
@@ -52,10 +52,10 @@ def read_mapping(file: Path | None) -> Mapping:
             message names the line.
 
     Example:
-        >>> read_mapping(None).parts["users"]
-        (Part(table='users', ...),)
-        >>> from helpers.schema import DATA
-        >>> read_mapping(DATA / "sample" / "schema.yaml").task.within
+        >>> read_schema_file(None).parts["users"]
+        (StoredTable(table='users', ...),)
+        >>> from helpers.base.paths import DATA
+        >>> read_schema_file(DATA / "sample" / "schema.yaml").task.within
         '1h'
     """
     if file is None or not file.exists():
@@ -75,16 +75,18 @@ def _elsewhere() -> dict[str, str]:
     return tables | found
 
 
-def _mapping(lines: dict[str, Entry], *, name: str, text: str) -> Mapping:
-    parts: dict[str, tuple[Part, ...]] = {}
+def _mapping(lines: dict[str, Entry], *, name: str, text: str) -> SchemaFile:
+    parts: dict[str, tuple[StoredTable, ...]] = {}
     for table in canonical_tables():  # the log first: others may be made from it
         log = parts.get("user_behavior", ())
-        parts[table] = read_parts(table, lines[table], log) if table in lines else (Part(table),)
+        parts[table] = (
+            read_parts(table, lines[table], log) if table in lines else (StoredTable(table),)
+        )
     labelled = any("label" in part.columns for part in parts["user_behavior"])
     task, stated = read_task(
         lines.get("task"), labelled=lines["user_behavior"] if labelled else None
     )
-    return Mapping(parts=parts, task=task, stated=stated, name=name, text=text, **_limits(lines))
+    return SchemaFile(parts=parts, task=task, stated=stated, name=name, text=text, **_limits(lines))
 
 
 def _limits(lines: dict[str, Entry]) -> dict[str, Any]:

@@ -15,16 +15,16 @@ import yaml
 from helpers.base.errors import DataError
 from helpers.base.words import near_match
 
-__all__ = ["Entry", "parse", "shown"]
+__all__ = ["Entry", "parse", "shown_text"]
 
 _DEEPEST = 12  # levels of sections in sections
 
 
-def shown(text: str) -> str:
+def shown_text(text: str) -> str:
     r"""Return a text as a message may show it: one line, short, nothing unprintable.
 
     Example:
-        >>> shown("two\nlines")
+        >>> shown_text("two\nlines")
         'two lines'
     """
     line = "".join(c if c.isprintable() else "?" for c in " ".join(text[:200].split()))
@@ -49,7 +49,7 @@ class Entry:
 
     def fault(self, must: str, remedy: str = "") -> DataError:
         """Return the error that says where this stands and what must hold."""
-        what = shown(self.path) or "the file"
+        what = shown_text(self.path) or "the file"
         return DataError(f"{self.file}, line {self.line}: {what} {must}.{remedy}")
 
     def wrong(self, must: str, remedy: str = "") -> DataError:
@@ -58,7 +58,7 @@ class Entry:
 
     def _what(self) -> str:
         if isinstance(self.node, yaml.ScalarNode):
-            return f'"{shown(self.node.value)}"' if self.node.value else "nothing"
+            return f'"{shown_text(self.node.value)}"' if self.node.value else "nothing"
         return "a list" if isinstance(self.node, yaml.SequenceNode) else "a section"
 
     @property
@@ -133,7 +133,7 @@ class Entry:
         for entry in self.entries():
             value = entry.text(must)
             if value in found:
-                raise entry.fault(f'"{shown(value)}" stands in the list twice; keep one')
+                raise entry.fault(f'"{shown_text(value)}" stands in the list twice; keep one')
             found[value] = entry
         return tuple(found)
 
@@ -178,7 +178,7 @@ class Entry:
             if key not in known:
                 hint = f" {elsewhere[key]}" if key in elsewhere else near_match(key, known)
                 raise Entry(self.file, self.path, entry.line, None).fault(
-                    f'has an unknown key "{shown(key)}"; it may have {", ".join(known)}', hint
+                    f'has an unknown key "{shown_text(key)}"; it may have {", ".join(known)}', hint
                 )
 
 
@@ -214,7 +214,9 @@ def parse(text: str, name: str) -> Entry | None:
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         # Such as a character by a number that no character has.
         line = f", line {loader.line + 1}" if loader else ""
-        raise DataError(f"{name}{line}: this is not readable YAML: {shown(str(error))}.") from None
+        raise DataError(
+            f"{name}{line}: this is not readable YAML: {shown_text(str(error))}."
+        ) from None
     if node is None:
         return None
     entry = Entry(name, "", node.start_mark.line + 1, node)
@@ -255,7 +257,7 @@ class _Loader(yaml.SafeLoader):
 def _problem(error: yaml.MarkedYAMLError, text: str) -> str:
     """Return the place of a fault of YAML, in our words where it is a common one."""
     mark = error.problem_mark or error.context_mark
-    problem = shown(error.problem or error.context or "unreadable")
+    problem = shown_text(error.problem or error.context or "unreadable")
     if mark is None:
         return f": this is not readable YAML: {problem}."
     lines = re.split("\r\n|[\n\r\x85\u2028\u2029]", text)

@@ -7,11 +7,11 @@ from typing import Any
 
 from helpers.schema import Task
 
-__all__ = ["Mapping", "Part", "Rule"]
+__all__ = ["LeaveOut", "SchemaFile", "StoredTable"]
 
 
 @dataclass(frozen=True)
-class Rule:
+class LeaveOut:
     """Rows that are no events, such as cancellations: left out and counted, not faults.
 
     Attributes:
@@ -37,7 +37,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Part:
+class StoredTable:
     """One stored table that fills a canonical table, or a part of it.
 
     Attributes:
@@ -74,13 +74,13 @@ class Part:
     extra: tuple[str, ...] | None = None
     event_type: str = ""
     values: dict[str, dict[str, str]] = field(default_factory=dict)
-    leave_out: tuple[Rule, ...] = ()
+    leave_out: tuple[LeaveOut, ...] = ()
     duplicates: str = "drop"
     line: int = 0
 
 
 @dataclass(frozen=True)
-class Mapping:
+class SchemaFile:
     """All that a ``schema.yaml`` states.
 
     Attributes:
@@ -95,7 +95,7 @@ class Mapping:
         text: what the file says; part of the data's fingerprint.
     """
 
-    parts: dict[str, tuple[Part, ...]]
+    parts: dict[str, tuple[StoredTable, ...]]
     task: Task
     max_users: int | None = None
     on_bad_rows: str = "drop"

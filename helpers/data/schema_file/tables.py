@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from helpers.base.words import near_match
-from helpers.data.schema_file.nodes import Entry, shown
-from helpers.data.schema_file.stated import Part
+from helpers.data.schema_file.nodes import Entry, shown_text
+from helpers.data.schema_file.stated import StoredTable
 from helpers.data.schema_file.values import (
     read_delimiter,
     read_encoding,
@@ -50,7 +50,7 @@ def _event_types() -> tuple[str, ...]:
     return canonical_tables()[_LOG].columns["event_type"].values
 
 
-def read_parts(table: str, entry: Entry, log: tuple[Part, ...]) -> tuple[Part, ...]:
+def read_parts(table: str, entry: Entry, log: tuple[StoredTable, ...]) -> tuple[StoredTable, ...]:
     """Return the parts of a canonical table.
 
     Args:
@@ -67,7 +67,7 @@ def read_parts(table: str, entry: Entry, log: tuple[Part, ...]) -> tuple[Part, .
     return parts
 
 
-def _part(table: Table, entry: Entry, log: tuple[Part, ...]) -> Part:
+def _part(table: Table, entry: Entry, log: tuple[StoredTable, ...]) -> StoredTable:
     hints = {name: f"A column stands under {table.name}.columns." for name in table.columns} | {
         name: "It stands under task." for name in ("label", "split", "negatives", "history")
     }
@@ -85,7 +85,7 @@ def _part(table: Table, entry: Entry, log: tuple[Part, ...]) -> Part:
         if "leave_out" in lines
         else (),
     }
-    part = Part(table.name, **facts, line=entry.line)
+    part = StoredTable(table.name, **facts, line=entry.line)
     if part.derived:
         return _derived(part, entry, lines, log)
     _check_decimal(part, entry, lines)
@@ -123,8 +123,8 @@ def _columns(table: Table, entry: Entry) -> dict[str, tuple[str, ...]]:
             if stored in seen:
                 other, where = seen[stored]
                 raise line.fault(
-                    f'takes your column "{shown(stored)}", which is mapped twice: line {where} '
-                    f"maps it to {other}; keep one of the two"
+                    f'takes your column "{shown_text(stored)}", which is mapped twice: '
+                    f"line {where} maps it to {other}; keep one of the two"
                 )
             seen[stored] = (name, line.line)
     return columns
@@ -136,7 +136,7 @@ def _refuse_unknown_columns(table: Table, entry: Entry) -> None:
             continue
         value = getattr(line.node, "value", None)
         if isinstance(value, str) and value in table.columns:
-            hint = f" Your column stands to the right: {value}: {shown(name)}."
+            hint = f" Your column stands to the right: {value}: {shown_text(name)}."
         else:
             hint = near_match(name, table.columns) or " Columns of your own stand under extra."
         raise line.fault(
@@ -158,8 +158,8 @@ def _extra(
     for one, name in zip(entry.entries(), names, strict=True):
         if name in mapped:
             raise one.fault(
-                f'names your column "{shown(name)}", which is mapped twice: columns maps it to '
-                f"{mapped[name]}; keep one of the two"
+                f'names your column "{shown_text(name)}", which is mapped twice: columns maps '
+                f"it to {mapped[name]}; keep one of the two"
             )
         if name in RESERVED:
             raise one.fault(f'names "{name}", and the samples have such a column; rename yours')
@@ -193,7 +193,9 @@ def _values(
     return values
 
 
-def _derived(part: Part, entry: Entry, lines: dict[str, Entry], log: tuple[Part, ...]) -> Part:
+def _derived(
+    part: StoredTable, entry: Entry, lines: dict[str, Entry], log: tuple[StoredTable, ...]
+) -> StoredTable:
     """Return a part that is made from the log, in which numbers are written as there."""
     key = "item_id" if part.table == "product_features" else "user_id"
     if key not in part.columns:
@@ -214,7 +216,7 @@ def _derived(part: Part, entry: Entry, lines: dict[str, Entry], log: tuple[Part,
     return replace(part, **{name: getattr(log[0], name) for name in facts})
 
 
-def _check_decimal(part: Part, entry: Entry, lines: dict[str, Entry]) -> None:
+def _check_decimal(part: StoredTable, entry: Entry, lines: dict[str, Entry]) -> None:
     no_text = part.stored_table or (part.files and all(f.endswith(".parquet") for f in part.files))
     if part.decimal == part.delimiter and not no_text:
         where = lines.get("decimal") or lines["delimiter"]
@@ -224,7 +226,7 @@ def _check_decimal(part: Part, entry: Entry, lines: dict[str, Entry]) -> None:
         )
 
 
-def _check_needed(table: Table, part: Part, entry: Entry, lines: dict[str, Entry]) -> None:
+def _check_needed(table: Table, part: StoredTable, entry: Entry, lines: dict[str, Entry]) -> None:
     """Refuse columns that lack one that is needed, and two answers to what happened."""
     if part.event_type and "event_type" in part.columns:
         raise lines["event_type"].fault(
@@ -249,7 +251,7 @@ def _check_needed(table: Table, part: Part, entry: Entry, lines: dict[str, Entry
         )
 
 
-def _labelled(part: Part, lines: dict[str, Entry]) -> Part:
+def _labelled(part: StoredTable, lines: dict[str, Entry]) -> StoredTable:
     """Return the part with the event that a label implies."""
     if "label" not in part.columns:
         return part

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from helpers.base.words import near_match
-from helpers.data.schema_file.nodes import Entry, shown
-from helpers.data.schema_file.stated import Rule
+from helpers.data.schema_file.nodes import Entry, shown_text
+from helpers.data.schema_file.stated import LeaveOut
 
 __all__ = [
     "TESTS",
@@ -108,7 +108,7 @@ def read_format(entry: Entry) -> str:
     except (ValueError, re.error) as error:
         # The second is what pandas raises where a format names one part twice.
         reason = "it names a part twice" if isinstance(error, re.error) else str(error)
-        reason = shown(re.split(r" in format|\. You", reason)[0])
+        reason = shown_text(re.split(r" in format|\. You", reason)[0])
         raise entry.wrong(must, f" This format cannot be read: {reason}.") from None
     told = again if again is pd.NaT else again.tz_localize(None)
     if told not in [_MOMENT, *(_MOMENT.floor(unit) for unit in ("s", "min", "h", "D"))]:
@@ -149,7 +149,7 @@ def read_date(entry: Entry) -> str:
     raise entry.wrong(must)
 
 
-def read_rule(entry: Entry) -> Rule:
+def read_rule(entry: Entry) -> LeaveOut:
     """Return a rule on rows that are no events: a column and one test of it."""
     lines = entry.section(("column", *TESTS))
     if "column" not in lines:
@@ -159,7 +159,9 @@ def read_rule(entry: Entry) -> Rule:
         came = f"{len(tests)} ({', '.join(tests)})" if tests else "none"
         raise entry.fault(f"must have exactly one of {', '.join(TESTS)}; it has {came}")
     test = tests[0]
-    return Rule(lines["column"].text("the name of a column"), test, _compared(lines[test], test))
+    return LeaveOut(
+        lines["column"].text("the name of a column"), test, _compared(lines[test], test)
+    )
 
 
 def _compared(entry: Entry, test: str) -> object:
@@ -194,6 +196,6 @@ def _pattern(entry: Entry) -> str:
             re.compile(value)
         pc.match_substring_regex(pa.array([""]), pattern=value)
     except (re.error, pa.ArrowInvalid, OverflowError, RecursionError, Warning) as error:
-        reason = shown(str(error).removeprefix("Invalid regular expression: "))
+        reason = shown_text(str(error).removeprefix("Invalid regular expression: "))
         raise entry.wrong(must, f" This one cannot be used: {reason}.") from None
     return value

@@ -6,7 +6,7 @@ compared on ``valid``; one is confirmed on ``test``. Planted noise flips labels
 of train and of what plans are chosen by (valid, and the attribution rows that
 recalibrate it), never of test.
 
-A :class:`Bench` is one model on one version of the data; an :class:`Arm` is one plan
+A :class:`Comparison` is one model on one version of the data; an :class:`Arm` is one plan
 trained from every seed and judged; :func:`run_study` compares all arms.
 """
 
@@ -20,7 +20,8 @@ from helpers.experiments.study.arms import (
     read_arm,
     write_arm,
 )
-from helpers.experiments.study.keep import FRACTIONS, WAYS, Keeper, keep_curve
+from helpers.experiments.study.comparison import Comparison, Settings
+from helpers.experiments.study.keep import FRACTIONS, WAYS, OutOfFold, keep_curve
 from helpers.experiments.study.plans import (
     ACTIONS,
     ORACLE,
@@ -30,7 +31,6 @@ from helpers.experiments.study.plans import (
     suspects,
 )
 from helpers.experiments.study.recommend import act_as_recommended
-from helpers.experiments.study.setup import Bench, Settings
 from helpers.experiments.study.whole import confirm, run_study
 
 __all__ = [
@@ -44,8 +44,8 @@ __all__ = [
     "SUSPECTS",
     "WAYS",
     "Arm",
-    "Bench",
-    "Keeper",
+    "Comparison",
+    "OutOfFold",
     "Settings",
     "act_as_recommended",
     "compare",

@@ -16,8 +16,8 @@ from helpers.cache.digests import digest_of
 from helpers.evaluation import evaluate, roc_auc
 from helpers.evaluation.calibration import base_rate, fit_recalibration, log_loss_from_logits
 from helpers.evaluation.intervals import NoInterval, paired_difference
+from helpers.experiments.study.comparison import Comparison
 from helpers.experiments.study.correction import corrected_line
-from helpers.experiments.study.setup import Bench
 from helpers.losses import sigmoid
 
 __all__ = [
@@ -68,7 +68,7 @@ class Arm:
     metrics: pd.DataFrame
 
 
-def judge(bench: Bench, action: str, role: str, *, metrics: Iterable[str] = QUICK) -> Arm:
+def judge(comparison: Comparison, action: str, role: str, *, metrics: Iterable[str] = QUICK) -> Arm:
     """Train one plan from every seed and judge it on a role.
 
     The recalibration (a line through the logits) is fitted on valid, or, when valid
@@ -76,7 +76,7 @@ def judge(bench: Bench, action: str, role: str, *, metrics: Iterable[str] = QUIC
     among the train rows corrects for them there, too.
 
     Args:
-        bench: what is trained on.
+        comparison: what is trained on.
         action: a key of :data:`ACTIONS`.
         role: ``valid``, to choose by; ``test``, to confirm by.
         metrics: which ones the arm shall hold.
@@ -86,20 +86,20 @@ def judge(bench: Bench, action: str, role: str, *, metrics: Iterable[str] = QUIC
     """
     if role not in _RECALIBRATED_ON:
         raise ValueError(f"role must be valid or test; got {role!r}.")
-    samples, metrics, earlier = bench.samples, tuple(metrics), _RECALIBRATED_ON[role]
+    samples, metrics, earlier = comparison.samples, tuple(metrics), _RECALIBRATED_ON[role]
     rows = samples.rows(role)
-    inputs, labels = samples.inputs(rows), bench.judged_labels(role)
+    inputs, labels = samples.inputs(rows), comparison.judged_labels(role)
     earlier_inputs = samples.inputs(samples.rows(earlier))
-    earlier_labels = bench.judged_labels(earlier)
+    earlier_labels = comparison.judged_labels(earlier)
     logits, recalibrated, corrected, found = [], [], [], []
     with threadpool_limits(1):  # on so small arrays threads would only wait for each other
-        for seed in range(bench.settings.seeds):
-            fitted = bench.fit(action, seed)
+        for seed in range(comparison.settings.seeds):
+            fitted = comparison.fit(action, seed)
             before = fitted.logits(earlier_inputs)
             line = fit_recalibration(earlier_labels, before)
             better = line
             if CORRECTED in metrics:
-                better = corrected_line(bench.world, earlier, action, before)
+                better = corrected_line(comparison.world, earlier, action, before)
             logits.append(fitted.logits(inputs))
             recalibrated.append(line.logits(logits[-1]))
             corrected.append(better.logits(logits[-1]))
@@ -111,7 +111,7 @@ def judge(bench: Bench, action: str, role: str, *, metrics: Iterable[str] = QUIC
             found[-1] |= {CORRECTED: log_loss_from_logits(labels, corrected[-1])}
     table = pd.DataFrame(found)[list(metrics)]
     judged = [np.array(each) for each in (logits, recalibrated, corrected)]
-    return Arm(bench.data, bench.kind, action, role, *judged, table)
+    return Arm(comparison.data, comparison.kind, action, role, *judged, table)
 
 
 def _quick(labels: np.ndarray, logits: np.ndarray, recalibrated: np.ndarray) -> dict[str, float]:
@@ -129,14 +129,14 @@ _JUDGED_BY = {"log_loss_recalibrated": "recalibrated", CORRECTED: "corrected"}
 
 
 def compare(
-    bench: Bench, before: Arm, after: Arm, role: str, *, metrics: Iterable[str] = ("auc",)
+    comparison: Comparison, before: Arm, after: Arm, role: str, *, metrics: Iterable[str] = ("auc",)
 ) -> pd.DataFrame:
     """Return ``after - before`` on a role, one row a metric, with 95% intervals.
 
     The intervals hold the variance of seeds and of users, paired by seed.
 
     Args:
-        bench: what both arms were trained on.
+        comparison: what both arms were trained on.
         before: the reference, such as ``uniform``.
         after: the other plan.
         role: the one that both were judged on.
@@ -147,13 +147,13 @@ def compare(
         are NaN where too few users have both classes, as where nobody comes twice.
 
     Raises:
-        ValueError: the arms are of another bench or role, or lack a metric.
+        ValueError: the arms are of another comparison or role, or lack a metric.
     """
     metrics = tuple(metrics)
     for arm in (before, after):
-        if (arm.data, arm.kind, arm.role) != (bench.data, bench.kind, role):
+        if (arm.data, arm.kind, arm.role) != (comparison.data, comparison.kind, role):
             raise ValueError(
-                f"both arms must be of {bench.data!r}, {bench.kind!r}, {role!r}; "
+                f"both arms must be of {comparison.data!r}, {comparison.kind!r}, {role!r}; "
                 f"got {arm.data!r}, {arm.kind!r}, {arm.role!r}."
             )
         if lacking := sorted(set(metrics) - set(arm.metrics)):
@@ -161,8 +161,8 @@ def compare(
                 f"the arm {arm.action!r} holds no {', '.join(lacking)}; "
                 "name the metrics when it is judged."
             )
-    samples, rows = bench.samples, bench.samples.rows(role)
-    labels, users, lists = bench.judged_labels(role), samples.column("user_id", rows), None
+    samples, rows = comparison.samples, comparison.samples.rows(role)
+    labels, users, lists = comparison.judged_labels(role), samples.column("user_id", rows), None
     if any(metric.endswith("_at_k") for metric in metrics):
         lists = samples.lists(rows)
     found = []
@@ -176,15 +176,15 @@ def compare(
                 users,
                 metric=metric,
                 lists=lists,
-                repeats=bench.settings.repeats,
+                repeats=comparison.settings.repeats,
             )
             difference = (interval.estimate, interval.low, interval.high)
         except NoInterval:
             difference = (np.nan, np.nan, np.nan)
         found.append(
             {
-                "data": bench.data,
-                "model": bench.kind,
+                "data": comparison.data,
+                "model": comparison.kind,
                 "action": after.action,
                 "metric": metric,
                 "before": before.metrics[metric].mean(),
@@ -228,7 +228,7 @@ def read_arm(path: Path) -> Arm:
 
 
 def arm_of(
-    bench: Bench,
+    comparison: Comparison,
     action: str,
     role: str,
     folder: Path | None,
@@ -238,18 +238,20 @@ def arm_of(
     """Return an arm as judged on a role, from the folder where it is kept there.
 
     Args:
-        bench: what is trained on.
-        action: a plan of the bench.
+        comparison: what is trained on.
+        action: a plan of the comparison.
         role: ``valid`` or ``test``.
         folder: keeps arms; None keeps none.
         metrics: which ones the arm shall hold.
     """
     if folder is None:
-        return judge(bench, action, role, metrics=metrics)
+        return judge(comparison, action, role, metrics=metrics)
     metrics = tuple(metrics)
-    name = f"{bench.data}-{bench.kind}-{action}-{role}".replace(" ", "_").replace("%", "")
-    made_of = digest_of(bench.made_of, metrics)  # in the name: nothing else is ever taken for it
+    name = f"{comparison.data}-{comparison.kind}-{action}-{role}".replace(" ", "_").replace("%", "")
+    made_of = digest_of(
+        comparison.made_of, metrics
+    )  # in the name: nothing else is ever taken for it
     path = folder / f"{name.replace(',', '')}-{made_of[:12]}.parquet"
     if not path.exists():
-        write_arm(judge(bench, action, role, metrics=metrics), path)
+        write_arm(judge(comparison, action, role, metrics=metrics), path)
     return read_arm(path)  # also what was just written: the first run returns what the next does

@@ -17,9 +17,9 @@ from helpers.backend import numeric_settings
 from helpers.cache import cached, code_of
 from helpers.evaluation import roc_auc
 from helpers.evaluation.intervals import NoInterval, paired_difference
-from helpers.experiments.study.setup import Bench
+from helpers.experiments.study.comparison import Comparison
 
-__all__ = ["FRACTIONS", "RIVALS", "WAYS", "Keeper", "keep_curve"]
+__all__ = ["FRACTIONS", "RIVALS", "WAYS", "OutOfFold", "keep_curve"]
 
 #: Kept shares of the curve.
 FRACTIONS = (1.0, 0.5, 0.3, 0.1, 0.03, 0.01)
@@ -45,8 +45,8 @@ _MOMENTS = (0.125, 0.25, 0.5, 1.0)  # of the updates, where a training may stop 
 
 
 @dataclass(frozen=True)
-class Keeper:
-    """What picking needs to know about the rows of a bench.
+class OutOfFold:
+    """What picking needs to know about the rows of a comparison.
 
     Attributes:
         labels: as seen, shape ``(n,)``.
@@ -57,19 +57,19 @@ class Keeper:
     probability: np.ndarray
 
     @classmethod
-    def of(cls, bench: Bench, *, folds: int = 5, repeats: int = 3) -> Keeper:
-        """Return what models of the bench's rung think of rows whose users they never saw."""
-        s = bench.settings
+    def of(cls, comparison: Comparison, *, folds: int = 5, repeats: int = 3) -> OutOfFold:
+        """Return what models of the comparison's rung think of rows whose users they never saw."""
+        s = comparison.settings
         probability = importance.out_of_fold_probabilities(
-            bench.trainer,
-            bench.labels,
-            bench.world.users,
+            comparison.trainer,
+            comparison.labels,
+            comparison.world.users,
             folds=folds,
             updates=s.updates,
             repeats=repeats,
             seed=s.seed + 2000,
         )
-        return cls(bench.labels, probability)
+        return cls(comparison.labels, probability)
 
     def plan(self, way: str, share: float, *, seed: int) -> Plan:
         """Return the plan that keeps a share of the rows.
@@ -117,7 +117,7 @@ def _by_class(loss: np.ndarray, labels: np.ndarray, share: float) -> Plan:
 
 
 def keep_curve(
-    bench: Bench,
+    comparison: Comparison,
     *,
     role: str = "valid",
     ways: Iterable[str] = tuple(WAYS),
@@ -130,7 +130,7 @@ def keep_curve(
     Every training takes the same number of updates. What is drawn is drawn anew for each seed.
 
     Args:
-        bench: rows, model and settings.
+        comparison: rows, model and settings.
         role: judged on: ``valid`` to choose by, ``test`` to confirm.
         ways: keys of :data:`WAYS`; both random ones are always among them.
         fractions: kept shares.
@@ -150,10 +150,10 @@ def keep_curve(
     ways = (*RIVALS, *(way for way in ways if way not in RIVALS))
     fractions = tuple(fractions)
     if folder is not None:
-        return _curve(bench, role, ways, fractions, folder, progress)
+        return _curve(comparison, role, ways, fractions, folder, progress)
     key = {
-        "bench": bench.made_of,
-        "repeats": bench.settings.repeats,
+        "comparison": comparison.made_of,
+        "repeats": comparison.settings.repeats,
         "role": role,
         "ways": list(ways),
         "fractions": list(fractions),
@@ -163,57 +163,68 @@ def keep_curve(
     return cached(
         "keep",
         key,
-        lambda: _curve(bench, role, ways, fractions, None, progress),
+        lambda: _curve(comparison, role, ways, fractions, None, progress),
         save=lambda table, place: table.to_parquet(place / "keep.parquet"),
         load=lambda place: pd.read_parquet(place / "keep.parquet"),
     )
 
 
 def _curve(
-    bench: Bench,
+    comparison: Comparison,
     role: str,
     ways: tuple[str, ...],
     fractions: tuple[float, ...],
     folder: Path | None,
     progress: bool,
 ) -> pd.DataFrame:
-    keeper, rows = Keeper.of(bench), bench.samples.rows(role)
-    about = (bench.judged_labels(role), bench.samples.column("user_id", rows))
+    keeper, rows = OutOfFold.of(comparison), comparison.samples.rows(role)
+    about = (comparison.judged_labels(role), comparison.samples.column("user_id", rows))
     found, rivals, cells = [], {}, [(share, way) for share in fractions for way in ways]
-    everything = _logits(bench, keeper, "random", 1.0, role, folder)
+    everything = _logits(comparison, keeper, "random", 1.0, role, folder)
     for share, way in tqdm(cells, desc="keep", leave=False, disable=not progress):
         if share == 1.0 and way in ("hardest", "easiest", "middle", "hardest by class"):
             continue  # all rows, whichever come first
         if way == RIVALS[0]:  # of this share, before anything is compared with them
-            rivals = {each: _logits(bench, keeper, each, share, role, folder) for each in RIVALS}
-        logits = rivals[way] if way in RIVALS else _logits(bench, keeper, way, share, role, folder)
-        row = {"model": bench.kind, "way": way, "kept_fraction": share}
-        row |= {"rows": round(share * len(bench.labels)), "auc": _mean_auc(about[0], logits)}
+            rivals = {
+                each: _logits(comparison, keeper, each, share, role, folder) for each in RIVALS
+            }
+        logits = (
+            rivals[way] if way in RIVALS else _logits(comparison, keeper, way, share, role, folder)
+        )
+        row = {"model": comparison.kind, "way": way, "kept_fraction": share}
+        row |= {"rows": round(share * len(comparison.labels)), "auc": _mean_auc(about[0], logits)}
         against = [("over_random", "low", "high"), ("over_stopped", "stopped_low", "stopped_high")]
         for rival, names in zip(RIVALS, against, strict=True):
-            row |= _difference(bench, about, rivals[rival], logits, names)
-        row |= _difference(bench, about, everything, logits, ("over_all", "all_low", "all_high"))
+            row |= _difference(comparison, about, rivals[rival], logits, names)
+        row |= _difference(
+            comparison, about, everything, logits, ("over_all", "all_low", "all_high")
+        )
         found.append(row)
     return pd.DataFrame(found)
 
 
 def _logits(
-    bench: Bench, keeper: Keeper, way: str, share: float, role: str, folder: Path | None
+    comparison: Comparison,
+    keeper: OutOfFold,
+    way: str,
+    share: float,
+    role: str,
+    folder: Path | None,
 ) -> np.ndarray:
     """Return the logits of every seed on a role, shape ``(seeds, n)``, perhaps kept before."""
-    name = f"keep-{bench.data}-{bench.kind}-{way}-{share}-{role}".replace(" ", "_")
+    name = f"keep-{comparison.data}-{comparison.kind}-{way}-{share}-{role}".replace(" ", "_")
     name = name.replace(",", "").replace("%", "")
-    path = None if folder is None else folder / f"{name}-{bench.made_of[:12]}.npy"
+    path = None if folder is None else folder / f"{name}-{comparison.made_of[:12]}.npy"
     if path is not None and path.exists():
         return np.load(path)
-    plans = [keeper.plan(way, share, seed=seed) for seed in range(bench.settings.seeds)]
+    plans = [keeper.plan(way, share, seed=seed) for seed in range(comparison.settings.seeds)]
     with threadpool_limits(1):
         if way.endswith("stopped early"):
-            logits = _stopped_early(bench, plans, role)
+            logits = _stopped_early(comparison, plans, role)
         else:
-            inputs = bench.samples.inputs(bench.samples.rows(role))
+            inputs = comparison.samples.inputs(comparison.samples.rows(role))
             logits = np.array(
-                [bench.fit_plan(p, seed).logits(inputs) for seed, p in enumerate(plans)]
+                [comparison.fit_plan(p, seed).logits(inputs) for seed, p in enumerate(plans)]
             )
     if path is not None:
         temporary = path.with_suffix(".part.npy")
@@ -222,18 +233,18 @@ def _logits(
     return logits
 
 
-def _stopped_early(bench: Bench, plans: Sequence[Plan], role: str) -> np.ndarray:
+def _stopped_early(comparison: Comparison, plans: Sequence[Plan], role: str) -> np.ndarray:
     """Return the logits after the number of updates whose mean AUC on valid is best."""
-    at = sorted({max(1, round(part * bench.settings.updates)) for part in _MOMENTS})
-    fits = [bench.fits_on_the_way(plan, seed, at) for seed, plan in enumerate(plans)]
-    inputs = bench.samples.inputs(bench.samples.rows("valid"))
-    labels = bench.judged_labels("valid")
+    at = sorted({max(1, round(part * comparison.settings.updates)) for part in _MOMENTS})
+    fits = [comparison.fits_on_the_way(plan, seed, at) for seed, plan in enumerate(plans)]
+    inputs = comparison.samples.inputs(comparison.samples.rows("valid"))
+    labels = comparison.judged_labels("valid")
     on_valid = [[fitted.logits(inputs) for fitted in way] for way in fits]
     reached = [_mean_auc(labels, [of_seed[i] for of_seed in on_valid]) for i in range(len(at))]
     best = int(np.argmax(reached))
     if role == "valid":
         return np.array([of_seed[best] for of_seed in on_valid])
-    inputs = bench.samples.inputs(bench.samples.rows(role))
+    inputs = comparison.samples.inputs(comparison.samples.rows(role))
     return np.array([of_seed[best].logits(inputs) for of_seed in fits])
 
 
@@ -242,7 +253,7 @@ def _mean_auc(labels: np.ndarray, logits: Sequence[np.ndarray]) -> float:
 
 
 def _difference(
-    bench: Bench,
+    comparison: Comparison,
     about: tuple[np.ndarray, np.ndarray],
     before: np.ndarray,
     after: np.ndarray,
@@ -250,7 +261,7 @@ def _difference(
 ) -> dict[str, float]:
     try:
         interval = paired_difference(
-            about[0], before, after, about[1], repeats=bench.settings.repeats
+            about[0], before, after, about[1], repeats=comparison.settings.repeats
         )
     except NoInterval:
         return dict.fromkeys(names, np.nan)

@@ -18,8 +18,8 @@ from helpers.backend import numeric_settings
 from helpers.cache import cached, code_of
 from helpers.cache.digests import digest_of
 from helpers.experiments.study.arms import CORRECTED, QUICK, Arm, arm_of, compare
+from helpers.experiments.study.comparison import Comparison, Settings
 from helpers.experiments.study.plans import ORACLE, SUSPECTS
-from helpers.experiments.study.setup import Bench, Settings
 from helpers.samples import Samples
 from helpers.samples.noise import Noise
 
@@ -98,26 +98,28 @@ def _all_rows(
     cells = [(kind, noise) for kind in kinds for noise in noises]
     for kind, noise in tqdm(cells, desc="act", leave=False, disable=not progress):
         genuine = noise is not None or samples.truth is not None
-        bench = Bench.make(
+        comparison = Comparison.make(
             samples, kind, settings, noise=noise, genuine=genuine, trainer=trainers.get(kind)
         )
         if noise is None or not noise.adds_rows:
-            trainers[kind] = bench.trainer
+            trainers[kind] = comparison.trainer
         actions = (SUSPECTS, *(ORACLE if noise else ("drop random",)))
-        arms = {a: arm_of(bench, a, role, folder, metrics=_METRICS) for a in ("uniform", *actions)}
-        found += _rows(bench, arms, role)
+        arms = {
+            a: arm_of(comparison, a, role, folder, metrics=_METRICS) for a in ("uniform", *actions)
+        }
+        found += _rows(comparison, arms, role)
     return pd.DataFrame(found)
 
 
-def _rows(bench: Bench, arms: dict[str, Arm], role: str) -> list[dict[str, float | str]]:
+def _rows(comparison: Comparison, arms: dict[str, Arm], role: str) -> list[dict[str, float | str]]:
     mean = {action: arm.metrics["auc"].mean() for action, arm in arms.items()}
     rows = []
     for action, arm in arms.items():
-        table = compare(bench, arms["uniform"], arm, role, metrics=_COMPARED.values()).set_index(
-            "metric"
-        )
-        row = {"data": bench.data, "model": bench.kind, "action": action}
-        row |= {"dropped": float((~bench.plans[action].kept).mean()), "auc": mean[action]}
+        table = compare(
+            comparison, arms["uniform"], arm, role, metrics=_COMPARED.values()
+        ).set_index("metric")
+        row = {"data": comparison.data, "model": comparison.kind, "action": action}
+        row |= {"dropped": float((~comparison.plans[action].kept).mean()), "auc": mean[action]}
         for prefix, metric in _COMPARED.items():
             for name in ("difference", "low", "high"):
                 row[prefix + name] = table.loc[metric, name]

@@ -13,8 +13,8 @@ from helpers.backend import numeric_settings
 from helpers.cache import cached, code_of
 from helpers.cache.digests import digest_of
 from helpers.experiments.study.arms import CONFIRMED, Arm, arm_of, compare, judge
+from helpers.experiments.study.comparison import Comparison, Settings
 from helpers.experiments.study.plans import ACTIONS, ORACLE, REFERENCES
-from helpers.experiments.study.setup import Bench, Settings
 from helpers.samples import Samples
 from helpers.samples.noise import Noise
 
@@ -31,7 +31,7 @@ def run_study(
     folder: Path | None = None,
     progress: bool = False,
 ) -> Tables:
-    """Train every plan of every bench and compare each with the uniform plan on valid; cached.
+    """Train every plan of every comparison and compare each with the uniform plan on valid; cached.
 
     Args:
         samples: of any source.
@@ -96,12 +96,12 @@ def _train_all(
         for kind in kinds:
             trainer = None
             for noise in (None, planted):
-                bench = Bench.make(samples, kind, settings, noise=noise, trainer=trainer)
-                trainer, before = bench.trainer, None
+                comparison = Comparison.make(samples, kind, settings, noise=noise, trainer=trainer)
+                trainer, before = comparison.trainer, None
                 for action in (*ACTIONS, *(ORACLE if noise else ())):
-                    arm = arm_of(bench, action, "valid", folder)
+                    arm = arm_of(comparison, action, "valid", folder)
                     before = before or arm
-                    tables.append(_study_row(bench, before, arm))
+                    tables.append(_study_row(comparison, before, arm))
                     bar.update()
     # Python's sort keeps the order within a data version.
     study = pd.DataFrame(sorted(tables, key=lambda row: row["data"] != "as is"))
@@ -110,8 +110,8 @@ def _train_all(
     return study, study.loc[best, ["data", "model", "action"]].reset_index(drop=True)
 
 
-def _study_row(bench: Bench, before: Arm, arm: Arm) -> dict[str, float | str]:
-    row = compare(bench, before, arm, "valid").iloc[0]
+def _study_row(comparison: Comparison, before: Arm, arm: Arm) -> dict[str, float | str]:
+    row = compare(comparison, before, arm, "valid").iloc[0]
     named = {name: row[name] for name in ("data", "model", "action")}
     interval = {name: row[name] for name in ("difference", "low", "high")}
     means = arm.metrics.mean()
@@ -143,7 +143,7 @@ def confirm(
         ValueError: there is no such action, or no such metric.
     """
     metrics = tuple(metrics)
-    bench = Bench.make(samples, kind, settings, noise=noise)
-    before = judge(bench, "uniform", "test", metrics=metrics)
-    after = judge(bench, action, "test", metrics=metrics)
-    return compare(bench, before, after, "test", metrics=metrics)
+    comparison = Comparison.make(samples, kind, settings, noise=noise)
+    before = judge(comparison, "uniform", "test", metrics=metrics)
+    after = judge(comparison, action, "test", metrics=metrics)
+    return compare(comparison, before, after, "test", metrics=metrics)

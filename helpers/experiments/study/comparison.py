@@ -19,7 +19,7 @@ from helpers.models import LADDER, Fitted, Trainer
 from helpers.samples import Samples
 from helpers.samples.noise import Noise
 
-__all__ = ["Bench", "Settings"]
+__all__ = ["Comparison", "Settings"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Settings:
 
 
 @dataclass
-class Bench:
+class Comparison:
     """One model on one version of the data: everything its trainings share.
 
     Attributes:
@@ -77,7 +77,7 @@ class Bench:
         noise: Noise | None = None,
         genuine: bool = False,
         trainer: Trainer | None = None,
-    ) -> Bench:
+    ) -> Comparison:
         """Draw the rows and plant the noise.
 
         Args:
@@ -86,7 +86,7 @@ class Bench:
             settings: rows, updates, seeds.
             noise: what to plant; it goes into genuine labels, where the truth is known.
             genuine: without noise, take the genuine labels in place of the log's: a control.
-            trainer: of another bench of the same rows, kind and settings, to save compiling.
+            trainer: of another comparison of the same rows, kind and settings, to save compiling.
         """
         genuine = genuine or noise is not None
         world = make_world(samples, noise, rows=settings.rows, seed=settings.seed, genuine=genuine)
@@ -97,7 +97,7 @@ class Bench:
 
     @cached_property
     def made_of(self) -> str:
-        """A digest of all that a training of this bench depends on, its code included.
+        """A digest of all that a training of this comparison depends on, its code included.
 
         An interval's repeats change no training.
         """
@@ -116,9 +116,9 @@ class Bench:
 
     @cached_property
     def plans(self) -> dict[str, Plan]:
-        """The plan of each action, from scores of models of the bench's own rung.
+        """The plan of each action, from scores of models of the comparison's own rung.
 
-        Scores come from the labels as the bench has them, wrong ones included.
+        Scores come from the labels as the comparison has them, wrong ones included.
         """
         s = self.settings
         return make_plans(
@@ -138,7 +138,7 @@ class Bench:
         return self.fit_plan(self.plans[action], seed)
 
     def fit_plan(self, plan: Plan, seed: int) -> Fitted:
-        """Train any plan of the bench's rows from one seed."""
+        """Train any plan of the comparison's rows from one seed."""
         return self.trainer.fit(**self._how(plan, seed), denoising=plan.denoising)
 
     def fits_on_the_way(self, plan: Plan, seed: int, at: Sequence[int]) -> list[Fitted]:
