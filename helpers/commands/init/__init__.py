@@ -38,7 +38,7 @@ def draft_schema(path: str | Path = "", *, source: str = "csv", progress: bool =
         DataError: the source is unknown, or holds no table that can be read.
 
     Example:
-        >>> from helpers.schema import DATA
+        >>> from helpers.base.paths import DATA
         >>> print(draft_schema(DATA / "foreign").split("columns:")[0])
         # A first draft...
         user_behavior:

@@ -42,7 +42,7 @@ def stream_files(part: StoredTable, folder: Path, *, progress: bool = False) -> 
             several values a row.
 
     Example:
-        >>> from helpers.schema import DATA
+        >>> from helpers.base.paths import DATA
         >>> chunk = next(stream_files(StoredTable("users"), DATA / "sample"))
         >>> chunk.where, chunk.locate(0)
         ('users.csv.gz', 'line 2')

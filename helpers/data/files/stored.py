@@ -42,7 +42,7 @@ def file_names(part: StoredTable, folder: Path) -> list[Path]:
             cannot be read, such as a folder or a pipe.
 
     Example:
-        >>> from helpers.schema import DATA
+        >>> from helpers.base.paths import DATA
         >>> [file.name for file in file_names(StoredTable("users"), DATA / "sample")]
         ['users.csv.gz']
     """
