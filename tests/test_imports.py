@@ -212,3 +212,31 @@ def test_a_module_lists_every_public_name_it_defines(name: str):
     assert len(set(listed)) == len(listed)
     public = {each for each in defined(tree) if not each.startswith("_") and len(each) > 1}
     assert public - set(listed) == set()
+
+
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.rglob("__init__.py")), ids=lambda path: path.parent.name
+)
+def test_the_face_of_a_package_holds_no_code(path: Path):
+    """A newcomer reads there what the package is and offers; the code has modules of its own."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        lists = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        says = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        assert lists or says or isinstance(node, ast.ImportFrom), ast.unparse(node)
+
+
+#: Two data sets are made by the same three functions, and every command has a main.
+SHARED_NAMES = {"generate", "main", "write"}
+
+
+def test_a_name_means_one_thing():
+    """No two modules define a class, or offer a function, of the same name."""
+    where: dict[str, list[str]] = {}
+    for module, source in sources().items():
+        tree = ast.parse(source)
+        for node in tree.body:
+            offers = isinstance(node, ast.FunctionDef) and node.name in (offered(tree) or ())
+            if isinstance(node, ast.ClassDef) or offers:
+                where.setdefault(node.name.strip("_"), []).append(module)
+    twice = {name: modules for name, modules in where.items() if len(modules) > 1}
+    assert {name: twice[name] for name in twice.keys() - SHARED_NAMES} == {}

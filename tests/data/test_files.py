@@ -658,18 +658,18 @@ def test_a_file_ten_times_larger_needs_no_more_memory(tmp_path, ending):
 
 
 def test_a_bar_counts_all_bytes_and_quick_reads_draw_none(tmp_path, monkeypatch, capsys):
-    from helpers.data.files import files
+    from helpers.data.files import stored
 
     seen: list[tuple[int, int]] = []
 
-    class Bar(files.tqdm):
+    class Bar(stored.tqdm):
         def close(self) -> None:
             seen.append((self.n, self.total))
             super().close()
 
     pd.DataFrame({"a": np.arange(9)}).to_csv(tmp_path / "t.csv.gz", index=False)
     pd.DataFrame({"a": np.arange(9)}).to_parquet(tmp_path / "t.parquet")
-    monkeypatch.setattr(files, "tqdm", Bar)
+    monkeypatch.setattr(stored, "tqdm", Bar)
     for name in ("t.csv.gz", "t.parquet"):
         list(stream_files(StoredTable("users", files=(name,)), tmp_path, progress=True))
         assert seen[0] == ((tmp_path / name).stat().st_size,) * 2
