@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from helpers.base.errors import DataError
 from helpers.base.paths import REPO
 from helpers.base.words import near_match
-from helpers.cache import write_atomically
+from helpers.base.writing import write_atomically
 from helpers.notebooks.times import record_seconds, recorded_seconds, with_time
 
 if TYPE_CHECKING:

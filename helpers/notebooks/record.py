@@ -25,7 +25,6 @@ import math
 import os
 import platform
 import secrets
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -37,7 +36,7 @@ import pandas as pd
 
 from helpers.base.errors import DataError
 from helpers.base.small_files import read_bytes
-from helpers.cache import write_atomically
+from helpers.base.writing import whole_file, write_atomically
 from helpers.notebooks import check_values, parameters
 from helpers.notebooks.execution import NOTEBOOKS
 
@@ -200,15 +199,8 @@ def keep_table(table: pd.DataFrame, name: str) -> None:
         return
     folder = Path(here.run_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{name}-", dir=folder)
-    os.close(handle)
-    try:
+    with whole_file(folder / name) as temporary:
         table.to_parquet(temporary)
-        os.chmod(temporary, 0o644)  # mkstemp's files are for their owner only
-        os.replace(temporary, folder / name)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def pseudonyms(table: pd.DataFrame) -> pd.DataFrame:
@@ -285,7 +277,8 @@ def run_secret(run_dir: str | Path) -> bytes:
     file = Path(run_dir) / ".salt"
     with contextlib.suppress(OSError, DataError):  # or what lies there is no secret
         if not os.path.lexists(file):
-            _make_secret(file)
+            with whole_file(file, replace=False, mode=0o600) as temporary:
+                temporary.write_bytes(secrets.token_bytes(_SECRET_BYTES))
         found = read_bytes(file, largest=1000, links=False)
         if len(found) >= _SECRET_BYTES:
             return found
@@ -346,18 +339,6 @@ def versions() -> dict[str, str]:
 def _renamed(values: pd.Series, column: str, secret: bytes) -> pd.Series:
     names = {v: pseudonym(column, v, secret) for v in values.dropna().unique()}
     return values.astype("object").map(names, na_action="ignore").astype("str")
-
-
-def _make_secret(file: Path) -> None:
-    """Write a new secret, whole; one that another process has just written stays."""
-    handle, temporary = tempfile.mkstemp(prefix=".salt-", dir=file.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(secrets.token_bytes(_SECRET_BYTES))
-        with contextlib.suppress(FileExistsError):
-            os.link(temporary, file)
-    finally:
-        os.unlink(temporary)
 
 
 def _notebook_file(name: str) -> Path:

@@ -1,6 +1,5 @@
 """The cache: whole entries or none, rebuilt where anything they depend on changed."""
 
-import json
 import os
 import subprocess
 import sys
@@ -9,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers.cache import cached, code_of, write_atomically
+from helpers.cache import cached, code_of
 from helpers.cache import store as cache
 
 
@@ -217,7 +216,7 @@ def test_code_of_follows_the_source(tmp_path, monkeypatch):
     assert after != before
     module.write_text("x = 1")
     assert code_of("made_up_module", "made_up_package") != after
-    assert code_of(cache) == code_of("helpers.cache")
+    assert code_of(cache) == code_of("helpers.cache.store")
 
 
 def test_code_of_refuses_a_module_without_source():
@@ -225,13 +224,3 @@ def test_code_of_refuses_a_module_without_source():
         code_of("sys")
     with pytest.raises(ValueError, match='"no_such_module" has no source'):
         code_of("no_such_module")
-
-
-def test_write_atomically_keeps_the_old_file_when_writing_fails(tmp_path, monkeypatch):
-    path = tmp_path / "a.json"
-    write_atomically(path, json.dumps({"é": 1}))
-    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
-    with pytest.raises(OSError, match="full"):
-        write_atomically(path, b"new")
-    assert json.loads(path.read_text(encoding="utf-8")) == {"é": 1}
-    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]

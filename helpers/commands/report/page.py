@@ -19,7 +19,7 @@ from typing import Any
 import jinja2
 
 from helpers.base.errors import DataError
-from helpers.cache import write_atomically
+from helpers.base.writing import write_atomically
 from helpers.commands.recorded import read_figures, read_results
 from helpers.commands.report import text
 from helpers.commands.run_request import OWN, WALK

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from helpers.base.paths import REPO
-from helpers.cache import write_atomically
+from helpers.base.writing import write_atomically
 from helpers.notebooks.execution import this_python
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from typing import Any
 
 from helpers.base.errors import DataError
 from helpers.base.paths import REPO
-from helpers.cache import write_atomically
+from helpers.base.writing import write_atomically
 from helpers.commands import run_request
 
 __all__ = [
