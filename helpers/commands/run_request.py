@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers.base.errors import DataError
+from helpers.base.given import folder_of_tables, named_schema
 from helpers.base.paths import REPO
 from helpers.base.small_files import read_text
 from helpers.base.words import near_match
@@ -73,7 +74,10 @@ def check_data(source: str, path: str = "", schema: str = "") -> tuple[str, str]
         return "", ""
     if source == "csv" and not path:
         raise DataError("--source csv needs --path DIR, the folder that holds your tables.")
-    return path and _folder(path), schema and _schema_file(schema)
+    return (
+        path and plain_path(folder_of_tables(path, option="--path")),
+        schema and plain_path(named_schema(schema, option="--schema")),
+    )
 
 
 def plain_path(path: str | Path) -> str:
@@ -194,27 +198,6 @@ def _stated(name: str, entry: Entry) -> str:
     if entry.is_section or entry.is_list or entry.is_unstated:
         raise entry.wrong("one value")
     return entry.node.value
-
-
-def _folder(path: str) -> str:
-    folder = Path(path).expanduser()
-    if not folder.exists():
-        beside = [p.name for p in folder.parent.glob("*/")] if folder.parent.is_dir() else []
-        hint = near_match(folder.name, beside)
-        raise DataError(f"--path {path}: there is no such folder.{hint}")
-    if not folder.is_dir():
-        raise DataError(f"--path {path}: this is a file; give the folder that holds your tables.")
-    return plain_path(folder)
-
-
-def _schema_file(schema: str) -> str:
-    file = Path(schema).expanduser()
-    if file.is_dir():
-        raise DataError(f"--schema {schema}: this is a folder; give the file, schema.yaml.")
-    if not file.exists():
-        beside = [p.name for p in file.parent.glob("*.y*ml")] if file.parent.is_dir() else []
-        raise DataError(f"--schema {schema}: there is no such file.{near_match(file.name, beside)}")
-    return plain_path(file)
 
 
 def _match(name: str, here: list[str]) -> str:

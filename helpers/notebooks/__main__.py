@@ -7,6 +7,7 @@ import sys
 
 from helpers.base.errors import DataError
 from helpers.base.paths import REPO
+from helpers.base.words import plural
 from helpers.notebooks.execution import NOTEBOOKS, find, refresh, retidy
 from helpers.notebooks.rules import lint
 from helpers.notebooks.slides import write_slides
@@ -76,7 +77,7 @@ def _lint(names: list[str]) -> int:
     faults = [sentence for path in paths for sentence in lint(path)]
     for sentence in faults:
         print(sentence)
-    print(f"{len(paths)} notebooks, {len(faults)} faults")
+    print(f"{plural(len(paths), 'notebook')}, {plural(len(faults), 'fault')}")
     return 1 if faults else 0
 
 

@@ -36,6 +36,7 @@ import pandas as pd
 
 from helpers.base.errors import DataError
 from helpers.base.small_files import read_bytes
+from helpers.base.words import plural
 from helpers.base.writing import whole_file, write_atomically
 from helpers.notebooks import check_values, parameters
 from helpers.notebooks.execution import NOTEBOOKS
@@ -178,7 +179,7 @@ def record(**values: Any) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
         write_atomically(folder / f"{here.name}.json", text)
-    print(f"recorded {_count(len(kept), 'result')} and {_count(len(here.claims), 'claim')}")
+    print(f"recorded {plural(len(kept), 'result')} and {plural(len(here.claims), 'claim')}")
 
 
 def keep_table(table: pd.DataFrame, name: str) -> None:
@@ -391,7 +392,3 @@ def _scalar(value: Any, where: str) -> Any:
         f"record: {where} is a {type(value).__name__}, which cannot be kept as JSON. "
         "Give numbers, texts, times, lists, dicts, arrays or tables."
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -9,7 +9,8 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from helpers.commands.check.finding import Finding, percent
+from helpers.base.words import percent
+from helpers.commands.check.finding import Finding
 from helpers.schema import Task
 
 __all__ = ["MANY", "event_counts", "period", "sizes", "times"]
