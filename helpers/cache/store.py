@@ -28,7 +28,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from helpers.base.paths import REPO
+from helpers.base.paths import HOME
 from helpers.base.small_files import check_path, own_file, read_json, refuse_links
 from helpers.base.writing import write_atomically
 from helpers.cache.code import code_of
@@ -105,12 +105,14 @@ def cached(
 def cache_folder() -> Path:
     """Return the folder of the cache: ``$WORKBOOK_CACHE``, or ``.cache`` in the repository.
 
+    Where the package is installed without a repository, it is ``.cache`` in the current folder.
+
     Raises:
         DataError: the variable names what can be no folder.
     """
     stated = os.environ.get("WORKBOOK_CACHE", "")
     check_path(stated, option="WORKBOOK_CACHE")
-    return Path(stated or REPO / ".cache")
+    return Path(stated or HOME / ".cache")
 
 
 def _digest(name: str, key: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from helpers.base.errors import DataError
 from helpers.base.given import folder_of_tables, named_schema
-from helpers.base.paths import REPO
+from helpers.base.paths import HOME, IS_CHECKOUT
 from helpers.base.small_files import read_text
 from helpers.base.words import near_match
 from helpers.data.schema_file.nodes import Entry, parse, shown_text
@@ -62,7 +62,7 @@ def check_data(source: str, path: str = "", schema: str = "") -> tuple[str, str]
         DataError: something is missing, does not exist or does not belong to the source.
 
     Example:
-        >>> check_data("csv", str(REPO / "data" / "sample"))
+        >>> check_data("csv", str(HOME / "data" / "sample"))
         ('data/sample', '')
     """
     if source not in OWN:
@@ -83,12 +83,15 @@ def check_data(source: str, path: str = "", schema: str = "") -> tuple[str, str]
 def plain_path(path: str | Path) -> str:
     """Return a path as the notebooks see it, which run in the repository's root.
 
+    An installed package has none: there the path is a full one, so that a run can go on from
+    another folder.
+
     Example:
-        >>> plain_path(REPO / "data"), plain_path("/")
+        >>> plain_path(HOME / "data"), plain_path("/")
         ('data', '/')
     """
     full = Path(path).expanduser().resolve()
-    return str(full.relative_to(REPO)) if full.is_relative_to(REPO) else str(full)
+    return str(full.relative_to(HOME)) if IS_CHECKOUT and full.is_relative_to(HOME) else str(full)
 
 
 def select_notebooks(names: Iterable[str] = (), *, everything: bool = False) -> list[str]:
