@@ -13,6 +13,7 @@ READY = .venv/ready
 SITE_READY = .venv/ready-site
 PEERS = .venv-peers
 PEERS_READY = $(PEERS)/ready
+LOWEST = build/lowest
 NOTEBOOKS = $(wildcard notebooks/*.ipynb)
 # A stored notebook holds no progress bars, so nbval's kernels must draw none (before 1e9 seconds).
 NBVAL = TQDM_DELAY=1e9 $(PY) -m pytest --nbval --nbval-current-env --nbval-cell-timeout 900
@@ -21,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 unexport MPLBACKEND # a backend chosen by a shell would keep figures out of the notebooks
 
 .DEFAULT_GOAL = help
-.PHONY: help run test test-all check lab site bench bench-peers study attribution mutants refresh new-notebook slides hooks lock clean
+.PHONY: help run test test-all test-lowest coverage check lab site bench bench-peers study attribution mutants refresh new-notebook slides hooks lock clean
 
 help: ## print this list
 	@echo 'make TARGET [ARGS="..."] [PYTHON=python3.12]'
@@ -37,6 +38,27 @@ test: $(SITE_READY) check ## every check and test but the slow ones
 test-all: $(SITE_READY) check ## every check and test
 	$(PY) -m pytest -n 2 --dist loadfile --doctest-modules tests helpers
 	$(if $(NOTEBOOKS),$(NBVAL) -n 2 --dist loadfile notebooks)
+
+# Old packages warn of what newer ones took away: here a warning is no error. What is installed does
+# not agree with constraints.txt, as one file tests.
+test-lowest: $(READY) ## the tests with the lowest versions that pyproject.toml allows
+	@$(PY) -m pip install --quiet "uv>=0.9,<1"
+	@rm -rf $(LOWEST) && mkdir -p $(LOWEST)
+	@.venv/bin/uv pip compile --quiet --resolution lowest-direct --all-extras --no-annotate --no-header \
+	  --python-version $(lastword $(VERSIONS)) --output-file $(LOWEST)/versions.txt pyproject.toml
+	@.venv/bin/uv venv --quiet --no-python-downloads --python $(lastword $(VERSIONS)) $(LOWEST)/venv
+	@.venv/bin/uv pip install --quiet --python $(LOWEST)/venv -r $(LOWEST)/versions.txt
+	@.venv/bin/uv pip install --quiet --python $(LOWEST)/venv --no-deps -e .
+	$(LOWEST)/venv/bin/python -m pytest -n 2 --dist loadfile -m "not slow" -o filterwarnings=default \
+	  --disable-warnings --ignore tests/test_environment.py $(or $(ARGS),tests)
+
+coverage: $(SITE_READY) ## what the tests run of helpers: build/coverage/index.html
+	@rm -f .coverage .coverage.*
+	$(PY) -m coverage run -m pytest -n 2 --dist loadfile --doctest-modules -m "not slow" \
+	  $(or $(ARGS),tests helpers)
+	@$(PY) -m coverage combine --quiet
+	@$(PY) -m coverage html --quiet --fail-under=0
+	$(PY) -m coverage report $(if $(ARGS),--fail-under=0)
 
 check: $(READY) ## style of the code
 	$(PY) -m ruff check .
