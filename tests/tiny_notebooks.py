@@ -53,7 +53,7 @@ from pathlib import Path
 from helpers.commands import run as runs
 from helpers.commands import run_request
 from helpers.__main__ import main
-settings.NOTEBOOKS, runs.state.RUNS = Path(sys.argv[1]), Path(sys.argv[2])
+run_request.NOTEBOOKS, runs.state.RUNS = Path(sys.argv[1]), Path(sys.argv[2])
 sys.exit(main(sys.argv[3:]))
 """
 
