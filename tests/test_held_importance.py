@@ -7,6 +7,7 @@ import itertools
 
 import numpy as np
 import pytest
+from small_samples import cut, small_samples
 
 from helpers import importance
 from helpers.backend import keras, tf
@@ -291,6 +292,20 @@ def test_twenty_players_are_valued_and_21_are_not():
     with pytest.raises(ValueError, match=r"rows must be in \[1, 20\].*; got 21"):
         exact_shapley(stand_in, 21)
     assert exact_shapley(lambda rows: float(len(rows)), 1).tolist() == [1.0]
+
+
+def test_the_table_is_numbered_through_wherever_its_rows_stand(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBOOK_CACHE", str(tmp_path))
+    samples = small_samples()
+    samples = cut(samples, np.r_[samples.rows("test")[:4], samples.rows("train")[::300]])
+    rows = samples.rows("train")
+    assert rows[0] == 4
+    trainer = Trainer(LADDER["linear"], samples.inputs(rows), samples.sizes, batch_size=8)
+    fitted = trainer.fit(samples.labels(rows), seed=0, updates=2)
+    sizes = {"early_updates": 1, "early_seeds": 1, "folds": 2, "fold_updates": 2}
+    found = importance.importance_table(samples, fitted, **sizes)
+    assert found.index.tolist() == list(range(len(rows)))
+    assert found["sample_id"].tolist() == rows.tolist()
 
 
 # ---------------------------------------------------------------- the converged fit
