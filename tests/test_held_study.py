@@ -54,10 +54,16 @@ def test_the_table_of_scores_in_the_repository_is_of_the_standard_sizes():
     about = json.loads((REPO / "bench/results/attribution.json").read_text("utf-8"))
     standard = dataclasses.asdict(AttributionSettings())
     assert {**about["settings"], "dampings": tuple(about["settings"]["dampings"])} == standard
+    with pytest.raises(ValueError, match="with a logit; got 'linear'"):
+        Case.make(small_samples(), AttributionSettings(kind="linear"))
 
 
 @pytest.mark.parametrize("source", ["journey", "sample"])
-def test_the_studies_in_the_repository_differ_from_the_standard_in_how_large_they_are(source):
+def test_the_studies_in_the_repository_differ_from_the_standard_in_how_large_they_are(
+    source, bench
+):
+    with pytest.raises(ValueError, match="action must be one of uniform"):
+        bench.fit("nothing", 0)
     parts = json.loads((REPO / f"bench/results/{source}/study.json").read_text("utf-8"))
     larger = {"rows", "updates", "batch_size", "repeats"}
     standard = dataclasses.asdict(Settings())
@@ -65,6 +71,20 @@ def test_the_studies_in_the_repository_differ_from_the_standard_in_how_large_the
         found = about["settings"]
         assert set(found) == set(standard)
         assert {name for name in standard if found[name] != standard[name]} <= larger
+
+
+def test_the_detections_in_the_repository_were_made_with_the_standard_budget():
+    """Their rung, updates and rows an update are said with them; this is the rest."""
+    rest = {"seeds": 3, "folds": 5, "repeats": 3, "looks": 10, "early": 30, "goal_rows": 1000}
+    found = Budget()
+    assert {name: getattr(found, name) for name in rest} == rest
+    assert (found.kind, found.updates, found.batch_size) == ("mlp", 300, 256)
+    assert (found.in_run, found.seed) == (0, 100)
+    world = make_world(small_samples(), FLIPS, rows=20)
+    assert judging.recommended(world) == "out-of-fold loss"
+    options = inspect.signature(judging.detect_all).parameters
+    assert (options["worlds"].default, options["repeats"].default) == (2, 200)
+    assert inspect.signature(judging.detect).parameters["worlds"].default == 5
 
 
 # ---------------------------------------------------------------- pairs of rows
