@@ -64,6 +64,30 @@ def test_no_score_shows_a_bar_unless_it_is_asked_for():
     assert not any(shown.values()), shown
 
 
+def test_nothing_is_shown_while_scores_are_computed(capsys):
+    x, y, goal = some_rows(6)
+    model, loss = unit("float64"), squared_error_loss
+    at = [model.get_weights()]
+    rows = {"dense": x.astype(np.float32)}
+    labels = (y > 0).astype(np.float32)
+    trainer = Trainer(LADDER["logistic"], rows, {}, batch_size=4)
+    order = np.array([[0, 1], [2, 3]])
+    importance.in_run_shapley(model, loss, x, y, goal, order, at * 2, 0.1)
+    importance.tracin_scores(model, loss, x, y, goal, at, [0.1])
+    influence_scores(model, loss, x, y, goal, l2=0.1)
+    importance.early_gradient_norms(trainer, labels, seeds=(0,), updates=1)
+    importance.gradient_norms(trainer.fit(labels, seed=0, updates=1), rows, labels)
+    importance.out_of_fold_probabilities(trainer, labels, np.arange(6), folds=2, updates=1)
+    follow(trainer, labels, seeds=[0], updates=1, looks=1)
+    exact_shapley(lambda some: float(len(some)), 2)
+    importance.leave_one_out(lambda some: float(len(some)), 2)
+    logistic_leave_one_out(x, labels, (goal[0], (goal[1] > 0).astype(float)), l2=0.1)
+    shown = capsys.readouterr()
+    assert shown.out == shown.err == ""
+    influence_scores(model, loss, x, y, goal, l2=0.1, progress=True)
+    assert "influence" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("score", [goal_losses, goal_gradient])
 def test_a_model_is_asked_as_it_predicts_even_if_it_trains_by_default(score):
     class Loud(keras.layers.Layer):

@@ -103,6 +103,13 @@ def test_tracin_is_of_the_checkpoints_that_are_spread_evenly_and_of_all_training
     np.testing.assert_allclose(found["TracIn", None], want, rtol=1e-3, atol=1e-5)
 
 
+def test_rows_of_one_label_have_1_and_others_0(case):
+    found = pair_scores(case)["same label", None]
+    want = case.labels.reshape(-1, 1) == case.goal[1].reshape(1, -1)
+    assert 0 < want.mean() < 1
+    np.testing.assert_array_equal(found, want)
+
+
 def test_as_many_neighbours_vote_as_the_settings_say(case):
     fitted = [
         case.trainer.fit(case.labels, seed=seed, order=case.order(seed))
