@@ -49,6 +49,22 @@ def test_a_list_keeps_its_number_in_every_version():
     assert found[found.user_id == "few"].list_id.unique().tolist() == [7254593883755631141]
 
 
+def test_draws_that_never_end_are_given_up_after_16_rounds(monkeypatch):
+    calls = []
+
+    def always_the_first(digests):
+        calls.append(len(digests))
+        return np.zeros(len(digests))
+
+    monkeypatch.setattr("helpers.negatives.draws._chances", always_the_first)
+    found = drawn_from(shop(), successes_only(cutoff="day"), seed=5).exposures
+    assert calls[:16] == [8] * 16  # what the user took is drawn each time
+    assert len(calls) == 17  # and once for the full lists
+    mine = found[found.user_id == "few"]
+    assert mine.item_id.is_unique
+    assert (mine.label == 0).sum() == 8
+
+
 # ---------------------------------------------------------------- days at the ends
 
 

@@ -1,0 +1,99 @@
+"""What is picked, measured and told apart by the engine's parts, number by number."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from gradient_models import dense_rows
+from test_held_gradients import bounds
+
+from helpers.backend import keras, tf
+from helpers.gradients import PerSampleGradients, naive_norms
+from helpers.gradients.forms import Block, Outer, Outers, Rows, needs_writing_out, scales
+from helpers.gradients.kept import _PROBED, _WHOLE, _probed
+from helpers.gradients.order import check_order
+
+layers = keras.layers
+
+
+@pytest.fixture(autouse=True)
+def _same_weights_every_time():
+    keras.utils.set_random_seed(0)
+
+
+@pytest.mark.parametrize("start", [0, 1000, 10**6])
+def test_the_rows_that_are_computed_again_lie_within_their_piece(start):
+    many = _probed(start, start + 5000, _WHOLE + 1)
+    assert len(many) == _PROBED == 256
+    assert len(set(many)) == 256
+    assert start <= many.min()
+    assert many.max() < start + 5000
+    for size in (1, 7, _WHOLE):
+        one = _probed(start, start + 5000, size)
+        assert len(one) == size
+        assert start <= one.min()
+        assert one.max() < start + 5000
+        assert (one[0] - start) % size == 0
+    assert _probed(start, start + 5, 100).tolist() == list(range(start, start + 5))
+
+
+def test_scales_are_the_sums_of_the_norms_of_all_that_is_added_up():
+    rng = np.random.default_rng(0)
+    a, d = rng.normal(size=(3, 4)), rng.normal(size=(3, 2))
+    many, deltas = rng.normal(size=(3, 5, 4)), rng.normal(size=(3, 5, 2))
+    norm = np.linalg.norm
+    cases = [
+        (Outer(tf.constant(a), tf.constant(d)), norm(a, axis=1) * norm(d, axis=1)),
+        (
+            Outers(tf.constant(many), tf.constant(deltas)),
+            (norm(many, axis=2) * norm(deltas, axis=2)).sum(1),
+        ),
+        (Rows(tf.zeros([3, 5], tf.int32), tf.constant(deltas)), norm(deltas, axis=2).sum(1)),
+        (Block(tf.constant(d)), norm(d, axis=1)),
+    ]
+    for form, want in cases:
+        np.testing.assert_allclose(scales([form]), want, rtol=1e-12)
+    forms, wanted = zip(*cases, strict=True)
+    np.testing.assert_allclose(scales(forms), np.sum(wanted, axis=0), rtol=1e-12)
+
+
+def test_forms_of_different_widths_have_to_be_written_out():
+    two, three = (Outer(tf.ones([1, 4]), tf.ones([1, n])) for n in (2, 3))
+    block = Block(tf.ones([1, 8]))
+    assert not needs_writing_out([two, two, block])
+    assert needs_writing_out([two, three])
+    assert needs_writing_out([block, three, two])
+
+
+@pytest.mark.parametrize(("place", "want"), [(0, (-np.inf, np.inf)), (1, (0, 1)), (2, (-1, 1))])
+def test_of_several_tensors_each_keeps_its_own_bounds(place, want):
+    def function(x):
+        return tf.identity_n([x, tf.sigmoid(x), tf.tanh(x)])[place]
+
+    assert bounds(function) == want
+
+
+@pytest.mark.parametrize("bias", [0.1, 0.6])
+def test_positive_logits_that_do_not_add_up_to_one_are_no_probabilities(bias):
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(3)])
+    model.set_weights([np.zeros((3, 3)), np.full(3, bias)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    x = dense_rows(9)[0].astype("float32")
+    y = (np.arange(9) % 3).astype("int32")
+    found = PerSampleGradients(model, loss).norms(x, y)
+    np.testing.assert_allclose(found, naive_norms(model, loss, x, y), rtol=1e-4)
+    model.set_weights([np.zeros((3, 3)), np.full(3, 1 / 3)])
+    with pytest.raises(ValueError, match="the classes of each row add up to 1"):
+        PerSampleGradients(model, loss).norms(x, y)
+
+
+def test_what_is_cached_keeps_its_order():
+    shuffled = tf.data.Dataset.range(8).shuffle(8, seed=1).batch(8)
+    with pytest.raises(ValueError, match="it is shuffled anew"):
+        check_order(shuffled)
+    check_order(shuffled.cache())
+
+
+def test_rows_of_any_length_have_an_order_too():
+    lengths = tf.ragged.constant([[1], [2, 3], [4]])
+    check_order(tf.data.Dataset.from_tensor_slices(lengths).batch(2))
