@@ -37,6 +37,25 @@ def test_the_rows_that_are_computed_again_lie_within_their_piece(start):
     assert _probed(start, start + 5, 100).tolist() == list(range(start, start + 5))
 
 
+def test_a_piece_ends_where_it_has_its_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr("helpers.gradients.kept._PIECE", 8)
+    x, y = dense_rows(32)
+    made = PerSampleGradients(keras.Sequential([keras.Input((3,)), layers.Dense(1)]), "mse")
+    run, calls = made._norms, []
+
+    def stops(*args, **options):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return run(*args, **options)
+
+    made._norms = stops
+    with pytest.raises(KeyboardInterrupt):
+        made.write_norms(tmp_path / "n.parquet", x.astype("float32"), y, batch_size=8)
+    kept = sorted(path.name for path in (tmp_path / "n.parquet.pieces").iterdir())
+    assert kept == [f"{first:012d}.parquet" for first in (0, 8, 16)]
+
+
 def test_scales_are_the_sums_of_the_norms_of_all_that_is_added_up():
     rng = np.random.default_rng(0)
     a, d = rng.normal(size=(3, 4)), rng.normal(size=(3, 2))
