@@ -34,6 +34,13 @@ def own(shape, function, inputs=(3,), dtype="int32"):
     return keras.Model(x, Own(shape, function)(x))
 
 
+def signs():
+    """Return a model that reads a table through a function without a gradient."""
+    x = keras.Input((3,), dtype="int32")
+    read = Own((6, 4), lambda i, t: tf.reduce_sum(tf.gather(tf.sign(t), i), 1))(x)
+    return keras.Model(x, layers.Dense(1)(read))
+
+
 def bags(mean):
     def function(ids, table):
         rows = tf.repeat(tf.range(tf.shape(ids)[0]), ids.shape[1])
@@ -93,6 +100,7 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
         [keras.Input((4, 4, 2)), layers.DepthwiseConv2D(2, depth_multiplier=2), layers.Flatten()]),
     "channels in time": lambda: keras.Sequential(
         [keras.Input((5, 2)), layers.DepthwiseConv1D(2, depth_multiplier=2), layers.Flatten()]),
+    "signs of a table": signs,
     "sampled": lambda: sampled(False),
     "sampled, without hits": lambda: sampled(True),
 }  # fmt: skip
@@ -110,7 +118,8 @@ def rows_for(model):
     if given.dtype == "int32":
         x = rng.integers(0, 6, shape)
         x[0] = x[0, 0]  # one id again and again
-        return (x % 3 if model.layers[-1].sizes[0] == 3 else x), y
+        small = getattr(model.layers[-1], "sizes", (6,))[0] == 3
+        return (x % 3 if small else x), y
     return rng.normal(size=shape).astype("float32"), y
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from gradient_models import dense_rows
 from test_held_gradients import bounds
+from test_held_gradients_places import followed
 
 from helpers.backend import keras, tf
 from helpers.gradients import PerSampleGradients, naive_norms
 from helpers.gradients.forms import Block, Outer, Outers, Rows, needs_writing_out, scales
-from helpers.gradients.kept import _PROBED, _WHOLE, _probed
+from helpers.gradients.kept import _FACTS, _PROBED, _WHOLE, _facts_of, _probed
 from helpers.gradients.order import check_order
 
 layers = keras.layers
@@ -54,6 +56,23 @@ def test_a_piece_ends_where_it_has_its_rows(tmp_path, monkeypatch):
         made.write_norms(tmp_path / "n.parquet", x.astype("float32"), y, batch_size=8)
     kept = sorted(path.name for path in (tmp_path / "n.parquet.pieces").iterdir())
     assert kept == [f"{first:012d}.parquet" for first in (0, 8, 16)]
+
+
+def test_a_table_of_somebody_else_says_nothing_of_itself():
+    plain = pa.table({"row": [0], "gradient_norm": [1.0]})
+    assert _facts_of(plain) == {}
+    for facts in (b"no json", b"[1]"):
+        assert _facts_of(plain.replace_schema_metadata({_FACTS: facts})) == {}
+    assert _facts_of(plain.replace_schema_metadata({_FACTS: b'{"rows": "a"}'})) == {"rows": "a"}
+    other = pa.table({"norm": [1.0]}).replace_schema_metadata({_FACTS: b'{"rows": "a"}'})
+    assert _facts_of(other) == {}
+
+
+def test_a_row_of_several_shapes_is_not_known_entry_by_entry():
+    def function(x):
+        return tf.reshape(x, tf.stack([tf.shape(x), tf.shape(x)])[0])
+
+    assert followed(function, 2)[0] is None
 
 
 def test_scales_are_the_sums_of_the_norms_of_all_that_is_added_up():
