@@ -131,6 +131,11 @@ MOVES: dict[str, tuple[Move, Places | None]] = {
     "slice new": (lambda x: x[None, :, None], Places(1, 1, 1)),
     "slice ellipsis": (lambda x: x[..., 0], Places(0, 1, 1)),
     "slice ellipsis new": (lambda x: turned(x)[..., None, 1], Places(1, 1, 1)),
+    "slice ellipsis before": (lambda x: tf.transpose(x, [1, 2, 0])[..., 0, :], Places(1, 1, 1)),
+    "slice ellipsis for none": (
+        lambda x: tf.transpose(x, [1, 2, 0])[0, 1, ..., :],
+        Places(0, 1, 1),
+    ),
     "slice shrink first": (lambda x: turned(x)[1], Places(0, 1, 1)),
     "slice first block": (lambda x: tf.concat([x] * 3, 0)[: tf.shape(x)[0]], Places(0, 1, 1)),
     "slice later blocks": (lambda x: tf.concat([x] * 3, 0)[tf.shape(x)[0] :], Places(0, 2, 1)),
