@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from helpers.backend import keras, tf
-from helpers.gradients import PerSampleGradients, naive_norms
-from helpers.gradients.forms import Block, Rows, _expanded
+from helpers.gradients import PerSampleGradients, naive_gradients, naive_norms
+from helpers.gradients.forms import (
+    Block,
+    Outer,
+    Outers,
+    Rows,
+    _expanded,
+    squared_norms,
+    write_out,
+)
 
 layers = keras.layers
 ROWS = 7
@@ -34,10 +43,10 @@ def own(shape, function, inputs=(3,), dtype="int32"):
     return keras.Model(x, Own(shape, function)(x))
 
 
-def signs():
+def whole_parts():
     """Return a model that reads a table through a function without a gradient."""
     x = keras.Input((3,), dtype="int32")
-    read = Own((6, 4), lambda i, t: tf.reduce_sum(tf.gather(tf.sign(t), i), 1))(x)
+    read = Own((6, 4), lambda i, t: tf.reduce_sum(tf.gather(tf.floor(90.0 * t), i), 1))(x)
     return keras.Model(x, layers.Dense(1)(read))
 
 
@@ -100,7 +109,7 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
         [keras.Input((4, 4, 2)), layers.DepthwiseConv2D(2, depth_multiplier=2), layers.Flatten()]),
     "channels in time": lambda: keras.Sequential(
         [keras.Input((5, 2)), layers.DepthwiseConv1D(2, depth_multiplier=2), layers.Flatten()]),
-    "signs of a table": signs,
+    "whole parts of a table": whole_parts,
     "sampled": lambda: sampled(False),
     "sampled, without hits": lambda: sampled(True),
 }  # fmt: skip
@@ -130,6 +139,37 @@ def test_each_way_to_read_a_weight_is_right(name):
     x, y = rows_for(model)
     found = PerSampleGradients(model, loss).norms(x, y)
     np.testing.assert_allclose(found, naive_norms(model, loss, x, y), rtol=2e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["a cell of a table", "cells of a deep table", "means of bags",
+                                  "volumes", "channels", "sampled"])  # fmt: skip
+def test_dot_products_are_those_of_whole_gradients(name):
+    keras.utils.set_random_seed(0)
+    model = MODELS[name]()
+    x, y = rows_for(model)
+    rng = np.random.default_rng(1)
+    along = [rng.normal(size=v.shape) for v in model.trainable_variables]
+    found = PerSampleGradients(model, loss).dots(x, y, along)
+    want = [
+        sum(np.sum(g * v) for g, v in zip(naive_gradients(model, loss, x, y, row), along,
+                                          strict=True)) for row in range(ROWS)
+    ]  # fmt: skip
+    np.testing.assert_allclose(found, want, rtol=2e-3, atol=1e-4)
+
+
+def test_squares_of_sums_of_all_kinds_are_those_of_what_is_written_out():
+    rng = np.random.default_rng(0)
+    kinds = [
+        Rows(tf.constant(rng.integers(0, 6, (3, 2))), tf.constant(rng.normal(size=(3, 2, 5)))),
+        Outers(tf.constant(rng.normal(size=(3, 2, 6))), tf.constant(rng.normal(size=(3, 2, 5)))),
+        Outer(tf.constant(rng.normal(size=(3, 6))), tf.constant(rng.normal(size=(3, 5)))),
+        Block(tf.constant(rng.normal(size=(3, 30)))),
+    ]
+    for count in (1, 2, 3, 4):
+        for forms in itertools.combinations(kinds, count):
+            whole = sum(write_out(form, 30).numpy() for form in forms)
+            want = (whole**2).sum(axis=1)
+            np.testing.assert_allclose(squared_norms(forms, 30), want, rtol=1e-9)
 
 
 def test_the_sizes_of_what_is_added_up_are_added_up_without_their_signs():

@@ -11,6 +11,7 @@ from test_held_gradients_places import followed
 
 from helpers.backend import keras, tf
 from helpers.gradients import PerSampleGradients, naive_norms
+from helpers.gradients.certificate import see_independent
 from helpers.gradients.forms import Block, Outer, Outers, Rows, needs_writing_out, scales
 from helpers.gradients.kept import _FACTS, _PROBED, _WHOLE, _facts_of, _probed
 from helpers.gradients.order import check_order
@@ -73,6 +74,16 @@ def test_a_row_of_several_shapes_is_not_known_entry_by_entry():
         return tf.reshape(x, tf.stack([tf.shape(x), tf.shape(x)])[0])
 
     assert followed(function, 2)[0] is None
+
+
+def test_values_that_depend_on_how_many_rows_there_are_are_not_independent():
+    def values(rows, weights):
+        return weights * (rows + 1.0)
+
+    assert see_independent(values, 6, 1e-9)
+    assert not see_independent(lambda r, w: values(r, w) * len(r), 6, 1e-9)
+    assert not see_independent(lambda r, w: w * np.arange(1.0, len(r) + 1), 6, 1e-9)
+    assert not see_independent(lambda r, w: w * w * (r + 1.0), 6, 1e-9)
 
 
 def test_scales_are_the_sums_of_the_norms_of_all_that_is_added_up():

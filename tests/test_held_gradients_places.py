@@ -27,6 +27,11 @@ def every(x, first):
     return tf.range(first, 2 * tf.shape(x)[0], 2)
 
 
+def some(x):
+    """Return 1, which nobody knows before the rows are there."""
+    return tf.cast(tf.reduce_max(0.0 * x) + 1.0, tf.int32)
+
+
 def chosen(axis: int) -> Places:
     """Return places of which the entries were chosen when the rows were there."""
     return Places(axis, owners=tf.constant([0]))
@@ -82,6 +87,12 @@ MOVES: dict[str, tuple[Move, Places | None]] = {
     "reshape shape3": (lambda x: tf.reshape(x, [2 * tf.shape(x)[0], 4]), Places(0, 1, 2)),
     "reshape three": (lambda x: tf.reshape(turned(x), [2, -1, 2, 2]), Places(1, 1, 1)),
     "reshape bad": (lambda x: tf.reshape(x, [-1, 3]), None),
+    "open reshape": (lambda x: tf.reshape(x[:, : some(x)], [-1, 4]), Places(0, 1, None)),
+    "open reshape by rows": (
+        lambda x: tf.reshape(x[:, : some(x)], [tf.shape(x)[0], -1]),
+        Places(0, 1, 1),
+    ),
+    "open reshape of blocks": (lambda x: tf.reshape(two(x)[:, : some(x)], [-1, 4]), None),
     "concat": (lambda x: tf.concat([x, x, x], 0), Places(0, 3, 1)),
     "concat two": (lambda x: tf.concat([two(x), x], 0), Places(0, 3, 1)),
     "concat inside": (lambda x: tf.concat([tf.reshape(x, [-1, 4])] * 2, 0), Places(0, 2, 2)),
