@@ -69,11 +69,12 @@ def test_draws_that_never_end_are_given_up_after_16_rounds(monkeypatch):
 
 
 def test_no_event_of_the_next_key_is_counted_long_after_the_last_day():
-    past = History(np.array([0, 1, 1]), np.array([5, 5, 6]))
-    far = np.array([7, 8, 9, 1000])
+    past = History(np.array([0, 1, 1]), np.array([-3, -3, 2]))  # the very first day is -3
+    far = np.array([3, 4, 5, 1000])
     np.testing.assert_array_equal(past.count(np.zeros(4, np.int64), far), np.ones(4))
     np.testing.assert_array_equal(past.count(np.ones(4, np.int64), far), np.full(4, 2))
-    np.testing.assert_array_equal(past.count(np.zeros(4, np.int64), np.arange(4)), np.zeros(4))
+    early = np.array([-9, -4, -3])
+    np.testing.assert_array_equal(past.count(np.ones(3, np.int64), early), np.zeros(3))
 
 
 def test_a_log_from_before_1970_is_drawn_from_as_any_other():
