@@ -13,7 +13,7 @@ from helpers.backend import keras, tf
 from helpers.gradients import PerSampleGradients, naive_norms
 from helpers.gradients.certificate import see_independent
 from helpers.gradients.forms import Block, Outer, Outers, Rows, needs_writing_out, scales
-from helpers.gradients.kept import _FACTS, _PROBED, _WHOLE, _facts_of, _probed
+from helpers.gradients.kept import _FACTS, _PROBED, _WHOLE, _cut, _facts_of, _probed
 from helpers.gradients.order import check_order
 
 layers = keras.layers
@@ -84,6 +84,28 @@ def test_values_that_depend_on_how_many_rows_there_are_are_not_independent():
     assert not see_independent(lambda r, w: values(r, w) * len(r), 6, 1e-9)
     assert not see_independent(lambda r, w: w * np.arange(1.0, len(r) + 1), 6, 1e-9)
     assert not see_independent(lambda r, w: w * w * (r + 1.0), 6, 1e-9)
+
+
+@pytest.mark.parametrize("weight", [None, np.arange(5.0)])
+def test_a_batch_is_cut_into_its_first_rows_and_the_others(weight):
+    batch = {"a": np.arange(10).reshape(5, 2)}, np.arange(5), weight
+    (x, y, w), (rest_x, rest_y, rest_w) = _cut(batch, 2)
+    assert (y.tolist(), rest_y.tolist()) == ([0, 1], [2, 3, 4])
+    assert (x["a"][:, 0].tolist(), rest_x["a"][:, 0].tolist()) == ([0, 2], [4, 6, 8])
+    if weight is None:
+        assert w is rest_w is None
+    else:
+        assert (w.tolist(), rest_w.tolist()) == ([0, 1], [2, 3, 4])
+    assert _cut(batch, 5) == (batch, None)
+
+
+def test_whole_numbers_and_truth_values_are_labels_too():
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(1)])
+    x, y = dense_rows(9)
+    made = PerSampleGradients(model, lambda y, p: (p[:, 0] - y) ** 2)
+    want = made.norms(x.astype("float32"), y.astype("float32"))
+    for kind in ("int64", "bool"):
+        np.testing.assert_allclose(made.norms(x.astype("float32"), y.astype(kind)), want, rtol=1e-5)
 
 
 def test_scales_are_the_sums_of_the_norms_of_all_that_is_added_up():
