@@ -241,7 +241,7 @@ _MOVED: dict[str, Callable[[Sequence[Bounds]], Bounds]] = {
     "Reciprocal": lambda i: _inverse(i[0]),
     "Minimum": lambda i: (min(i[0][0], i[1][0]), min(i[0][1], i[1][1])),
     "Maximum": lambda i: (max(i[0][0], i[1][0]), max(i[0][1], i[1][1])),
-    "ClipByValue": lambda i: (max(i[0][0], i[1][0]), min(max(i[0][1], i[1][0]), i[2][1])),
+    "ClipByValue": lambda i: tuple(min(max(t, low), high) for t, low, high in zip(*i, strict=True)),
     "Relu": lambda i: (max(i[0][0], 0.0), max(i[0][1], 0.0)),
     "Exp": _exponential,
     "Abs": _absolute,
