@@ -80,7 +80,7 @@ def _of_array(array: np.ndarray) -> Iterator[str | memoryview]:
     if array.dtype.hasobject:
         yield from _parts(array.tolist())
     else:
-        yield memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        yield np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def _of_column(column: pd.Series | pd.Index) -> Iterator[str | memoryview]:
@@ -91,7 +91,8 @@ def _of_column(column: pd.Series | pd.Index) -> Iterator[str | memoryview]:
         yield from _of_array(values)
         return
     try:
-        hashes = pd.util.hash_array(values, categorize=True)
+        # pandas hands this module out when it is asked for.
+        hashes = pd.util.hash_array(values, categorize=True)  # type: ignore[attr-defined]
     except TypeError:  # lists and the like
         yield from _parts([*map(_plain, values)])
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 import pymysql
@@ -228,10 +229,12 @@ class Database:
     def _cursor(self, table: str, types: dict[str, str]) -> Iterator[SSCursor]:
         """Yield a cursor that delivers packed rows; one not read to its end is cut off."""
         connection = self._held
+        if connection is None:
+            raise RuntimeError("Tables are streamed inside `with database.snapshot():` only.")
         sql = f"SELECT {packed_row(types)} FROM {named(table)}"
-        driver = connection.connection.driver_connection
+        driver: Any = connection.connection.driver_connection
         driver.use_unicode = False  # bytes: pyarrow decodes them
-        cursor = SSCursor(driver)
+        cursor: Any = SSCursor(driver)
         self._streaming = True
         try:
             with self.told(f'reading table "{table}"'):
