@@ -14,6 +14,7 @@ import ast
 import math
 import re
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = [
     "ANYTHING",
@@ -153,6 +154,7 @@ def _choices(text: str, kind: type[Value]) -> Choices:
 
 def _value(text: str, kind: type[Value]) -> int | float:
     """Return a finite number of the type, written as in Python."""
+    value: Any
     try:
         value = ast.literal_eval(text.strip())
     except (ValueError, SyntaxError):
@@ -161,4 +163,5 @@ def _value(text: str, kind: type[Value]) -> int | float:
         value = float(value)
     if type(value) is not kind or not math.isfinite(value):
         raise ValueError(f"the values of a range must be of the declared type {kind.__name__}")
-    return value
+    number: int | float = value
+    return number

@@ -89,7 +89,8 @@ class Address:
             user=self.user or None,
             password=self.password.encode(),
             charset="utf8mb4",
-            conv={**encoders},  # no decoders: what the server writes is what is delivered
+            # No decoders: what the server writes is what is delivered.
+            conv={**encoders},  # type: ignore[dict-item] # the stubs' own types do not fit
             connect_timeout=self.connect_timeout,
             read_timeout=self.read_timeout,
             init_command=(

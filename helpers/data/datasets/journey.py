@@ -147,8 +147,8 @@ def _draw_exposures(
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """Draw the exposures week by week, which keeps memory small."""
     rng = np.random.default_rng(seed)
-    offered = promotions.groupby(["store_id", "week"], as_index=False).size()
-    offered = offered.rename(columns={"size": "offered"})
+    sizes = promotions.groupby(["store_id", "week"]).size()
+    offered = pd.DataFrame({"offered": sizes}).reset_index()
     visits = visits.merge(offered, on=["store_id", "week"])
     visits = visits.sort_values(["week", "store_id", "household_id"], ignore_index=True)
     bought = purchases[["household_id", "product_id", "store_id", "week"]].drop_duplicates()
