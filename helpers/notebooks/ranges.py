@@ -152,9 +152,8 @@ def _choices(text: str, kind: type[Value]) -> Choices:
     return Choices(values)
 
 
-def _value(text: str, kind: type[Value]) -> int | float:
+def _value(text: str, kind: type[Any]) -> int | float:
     """Return a finite number of the type, written as in Python."""
-    value: Any
     try:
         value = ast.literal_eval(text.strip())
     except (ValueError, SyntaxError):
@@ -163,5 +162,4 @@ def _value(text: str, kind: type[Value]) -> int | float:
         value = float(value)
     if type(value) is not kind or not math.isfinite(value):
         raise ValueError(f"the values of a range must be of the declared type {kind.__name__}")
-    number: int | float = value
-    return number
+    return value

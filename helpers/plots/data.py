@@ -119,8 +119,10 @@ def plot_visible_events(
             edgecolor="white",
             label=label,
         )
-    begin: Any = cutoff  # a moment is a place on an axis of dates, which the types do not say
-    ax.axvspan(begin, end, color=COLORS["yellow"], alpha=0.35, label="period of the label")
+    # A moment is a place on an axis of dates, which the types do not say.
+    begin: Any = cutoff
+    until: Any = end
+    ax.axvspan(begin, until, color=COLORS["yellow"], alpha=0.35, label="period of the label")
     ax.axvline(begin, color=COLORS["black"], linestyle="--", label="cutoff")
     ax.set(title=title, xlabel="day", ylabel="events of the user")
     ax.xaxis.set_major_formatter(ConciseDateFormatter(ax.xaxis.get_major_locator()))

@@ -138,7 +138,7 @@ def plot_loss_tangent(
     return ax
 
 
-def _distinct(index: int) -> dict[str, object]:
+def _distinct(index: int) -> dict[str, Any]:
     """Return the colour and the dashes of the line at a place."""
     hue = _HUES[index % len(_HUES)]
     return {"color": COLORS[hue], "linestyle": _DASHES[index % len(_DASHES)]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -176,7 +176,7 @@ class Database:
         *,
         rows: int = 100_000,
         progress: bool = False,
-    ) -> Iterator[Chunk]:
+    ) -> Generator[Chunk, None, None]:
         """Yield the rows of a table in chunks, in bounded memory.
 
         The rows come from one snapshot, and their number is compared with the table's count: an
@@ -200,7 +200,7 @@ class Database:
 
     def _stream(
         self, table: str, types: dict[str, str], rows: int, progress: bool
-    ) -> Iterator[Chunk]:
+    ) -> Generator[Chunk, None, None]:
         with self.snapshot():
             total, done, finished = self.count(table), 0, False
             where = f"table {table}"
