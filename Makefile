@@ -38,9 +38,10 @@ test-all: $(SITE_READY) check ## every check and test
 	$(PY) -m pytest -n 2 --dist loadfile --doctest-modules tests helpers
 	$(if $(NOTEBOOKS),$(NBVAL) -n 2 --dist loadfile notebooks)
 
-check: $(READY) ## style of the code
+check: $(READY) ## style and types of the code
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m mypy
 
 lab: $(READY) ## open the workbook in JupyterLab
 	@$(PY) -m jupyterlab notebooks/00_start_here.ipynb $(ARGS)
@@ -88,7 +89,7 @@ lock: $(READY) ## renew constraints.txt with the newest versions that pyproject.
 	@mv .venv/constraints.txt constraints.txt
 
 clean: ## remove .venv, caches and build files; runs/ stays
-	@rm -rf .venv $(PEERS) .cache .hypothesis .pytest_cache .ruff_cache build dist *.egg-info
+	@rm -rf .venv $(PEERS) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
 	@find helpers tests bench notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) \
 	  -prune -exec rm -rf {} + 2>/dev/null || true
 

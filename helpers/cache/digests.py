@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.util import hash_array
 
 __all__ = ["digest_of"]
 
@@ -91,8 +92,8 @@ def _of_column(column: pd.Series | pd.Index) -> Iterator[str | memoryview]:
         yield from _of_array(values)
         return
     try:
-        # pandas hands this module out when it is asked for.
-        hashes = pd.util.hash_array(values, categorize=True)  # type: ignore[attr-defined]
+        # pandas hands this function out when it is asked for, so its type is not known.
+        hashes = hash_array(values, categorize=True)  # type: ignore[operator]
     except TypeError:  # lists and the like
         yield from _parts([*map(_plain, values)])
     else:

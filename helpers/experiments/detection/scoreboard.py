@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.util import hash_pandas_object
 
 from helpers import importance
 from helpers.experiments.detection.worlds import World
@@ -158,8 +159,8 @@ def _copies(world: World) -> np.ndarray:
     keys = pd.DataFrame(world.samples.dense[world.rows]).assign(
         user=world.users, item=world.items, time=world.samples.column("event_time", world.rows)
     )
-    # pandas hands this function out when it is asked for.
-    codes = pd.util.hash_pandas_object(keys, index=False).to_numpy()  # type: ignore[operator]
+    # pandas hands this function out when it is asked for, so its type is not known.
+    codes = hash_pandas_object(keys, index=False).to_numpy()  # type: ignore[operator]
     places, _ = pd.factorize(codes)
     return np.bincount(places)[places].astype(np.float64)
 

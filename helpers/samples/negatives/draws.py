@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pandas.util import hash_array
 
 from helpers.samples.history import Ints
 
@@ -128,8 +129,8 @@ def digests(values: pd.Series | pd.Index) -> Digests:
     """Return a digest of each value's text, the same in every run and source."""
     codes, names = pd.factorize(values)
     text = pd.Series(names).astype("str").to_numpy(dtype=object)
-    # pandas hands this module out when it is asked for.
-    of_names: Digests = pd.util.hash_array(text, categorize=False)  # type: ignore[attr-defined]
+    # pandas hands this function out when it is asked for, so its type is not known.
+    of_names: Digests = hash_array(text, categorize=False)  # type: ignore[operator]
     return of_names[codes]
 
 
