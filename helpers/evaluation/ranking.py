@@ -207,8 +207,7 @@ def list_metrics(
     }
     table = {"list": names, "rows": rows, "positives": positives.astype(np.int64)}
     for name, (got, possible) in sums.items():
-        share = got / np.where(positives > 0, possible, 1.0)
-        table[name] = np.where(positives > 0, share, np.nan)
+        table[name] = np.where(positives > 0, got / np.where(positives > 0, possible, 1.0), np.nan)
     return pd.DataFrame(table)
 
 
