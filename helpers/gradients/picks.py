@@ -12,7 +12,7 @@ from helpers.gradients.forms import Tensor
 from helpers.gradients.places import FIRST, Known, Places, agreed, owners_of, places_rule
 from helpers.gradients.sizes import Size, all_of, values_of
 
-__all__: list[str] = []
+__all__ = []
 
 
 def _chosen(
