@@ -6,6 +6,7 @@ first of them, and applied to one batch or to any number of rows.
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -304,8 +305,8 @@ class PerSampleGradients:
         """
         stream = open_stream(self.model, x, y, label=label, batch_size=batch_size)
         if not self.model.built:  # a fingerprint tells of the weights, too
-            x, y, _ = next(stream.batches(0), (None, None, None))
-            _ = x is not None and self._traces.prepared(x, y)
+            for first in itertools.islice(stream.batches(0), 1):
+                self._traces.prepared(first[0], first[1])
         made_by = fingerprint(model=self.model, loss=self.loss)
         pieces = Pieces(Path(out), made_by, self._norms, tolerance=self._tolerance())
         for _ in pieces.add(self._batches(pieces.checked(stream), pieces.done, progress)):
@@ -379,7 +380,7 @@ class PerSampleGradients:
         # alike, or rows of which not even two move a weight.
         moves = found[few]
         moving = np.count_nonzero(np.isfinite(moves) & (moves != 0))
-        traced.certified = labels_differ(first[1]) and moving > 1
+        traced.certified = bool(labels_differ(first[1]) and moving > 1)
         return found
 
     def _looked_at(
@@ -465,7 +466,8 @@ class _Bad:
     """Rows whose norm is NaN or infinite."""
 
     def __init__(self) -> None:
-        self.seen, self.count, self.first = 0, 0, []
+        self.seen, self.count = 0, 0
+        self.first: list[int] = []
 
     def see(self, norms: np.ndarray) -> None:
         """Look at the next norms."""

@@ -215,7 +215,8 @@ def _inverse(bounds: Bounds) -> Bounds:
 
 
 def _exponential(inputs: Sequence[Bounds]) -> Bounds:
-    return tuple(math.exp(min(end, 700.0)) if end < 700.0 else math.inf for end in inputs[0])
+    low, high = (math.exp(end) if end < 700.0 else math.inf for end in inputs[0])
+    return low, high
 
 
 def _absolute(inputs: Sequence[Bounds]) -> Bounds:
