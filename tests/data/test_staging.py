@@ -19,6 +19,7 @@ from broken import ROWS, lay_out, schema
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tables import raw_view
+from waiting import PATIENCE_S
 
 from helpers.base.errors import DataError
 from helpers.base.paths import REPO
@@ -541,7 +542,7 @@ def test_two_processes_at_once_both_get_whole_tables(folder, kept):
         subprocess.Popen(command, cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for _ in range(2)
     ]
-    told = [process.communicate(timeout=180) for process in both]
+    told = [process.communicate(timeout=PATIENCE_S) for process in both]
     assert [(out.decode().strip(), err.decode()) for out, err in told] == [("2000", "")] * 2
     assert len(list(kept.iterdir())) == 1
 
