@@ -15,6 +15,7 @@ import pwd
 import secrets
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -181,7 +182,7 @@ def private_server(
 @contextlib.contextmanager
 def _one_server(port: int, folder: str | Path | None) -> Iterator[Server]:
     """Start a server on this very port, and end it with the ``with`` block or the process."""
-    home = Path(tempfile.mkdtemp(prefix="workbook-mysql-", dir=folder)).resolve()
+    home = Path(tempfile.mkdtemp(prefix="workbook-mysql-", dir=folder or _place())).resolve()
     sockets = home
     if len(os.fsencode(home / "mysql.sock")) > _LONGEST_SOCKET:
         sockets = Path(tempfile.mkdtemp(prefix="workbook-", dir="/tmp"))
@@ -200,6 +201,14 @@ def _one_server(port: int, folder: str | Path | None) -> Iterator[Server]:
         yield server
     finally:
         _stop(keeper, {home, sockets})
+
+
+def _place() -> str:
+    """Return the system's place for temporary files, or another if the server may not enter it."""
+    place = tempfile.gettempdir()
+    ways = [Path(place).resolve(), *Path(place).resolve().parents]
+    own = os.geteuid() != 0  # then the server is we ourselves
+    return place if own or all(way.stat().st_mode & stat.S_IXOTH for way in ways) else "/tmp"  # noqa: S108
 
 
 def _program(*names: str) -> str:

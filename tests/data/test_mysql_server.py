@@ -80,6 +80,23 @@ def test_it_is_gone_after_an_exception_and_its_place_is_chosen():
         assert not processes(folder)
 
 
+@pytest.mark.parametrize("mode", [0o700, 0o755], ids=["private", "for all"])
+def test_any_place_for_temporary_files_will_do(monkeypatch, mode):
+    """One of root's own, which the server's user may not enter; one too long for a socket."""
+    need_server()
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "a-folder-whose-name-is-long" / ("x" * 100)
+        place.mkdir(parents=True)
+        os.chmod(folder, mode)
+        monkeypatch.setattr(tempfile, "tempdir", str(place))
+        with private_server() as running:
+            execute(running, "SELECT 1")
+            was = running.folder, running.socket.parent
+            assert len(os.fsencode(running.socket)) <= 104
+        assert all(map(gone, was))
+        monkeypatch.undo()
+
+
 CHILD = """
 import sys
 from helpers.data.mysql_server import private_server
