@@ -218,7 +218,7 @@ def test_code_of_follows_the_source(tmp_path, monkeypatch):
     assert after != before
     module.write_text("x = 1")
     assert code_of("made_up_module", "made_up_package") != after
-    assert code_of(cache) == code_of("helpers.cache")
+    assert code_of(cache) == code_of("helpers.cache.store")
 
 
 def test_code_of_refuses_a_module_without_source():
