@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import matplotlib
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # What a shell or a hook has set is no part of a test, nor of the processes that it starts.
 for _name in [*os.environ]:
@@ -25,7 +25,13 @@ matplotlib.use("Agg")
 
 # The same examples on every run, without a database of failures beside the code; the machine's
 # speed decides nothing.
-settings.register_profile("workbook", derandomize=True, database=None, deadline=None)
+settings.register_profile(
+    "workbook",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("workbook")
 
 

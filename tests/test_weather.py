@@ -48,6 +48,7 @@ FAULTS = [
     ),
     ("forked", "subprocess.Popen(words, preexec_fn=limit)"),
     ("examples_in_time", "@settings(deadline=200)\ndef test(): ..."),
+    ("examples_in_time", "@settings(suppress_health_check=[HealthCheck.x])\ndef test(): ..."),
     ("inherited_memory", "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"),
     ("hopeful_sleeps", "CODE = '''\n    import time\n    time.sleep(60)\n'''"),
 ]

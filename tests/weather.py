@@ -147,10 +147,14 @@ def forked(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def examples_in_time(tree: ast.AST) -> Iterator[ast.AST]:
-    """Yield deadlines of hypothesis."""
+    """Yield settings of hypothesis that ask for speed, or that bring this demand back."""
     for node in ast.walk(tree):
-        is_set = isinstance(node, ast.keyword) and node.arg == "deadline"
-        if is_set and getattr(node.value, "value", node.value) is not None:
+        if not isinstance(node, ast.keyword):
+            continue
+        said = ast.unparse(node.value)
+        ends = node.arg == "deadline" and said != "None"
+        patient = "HealthCheck.too_slow" in said or "*HealthCheck" in said
+        if ends or (node.arg == "suppress_health_check" and not patient):
             yield node.value
 
 

@@ -416,7 +416,10 @@ DIRTY = st.lists(st.tuples(*VALUES.values()).map(",".join), max_size=30)
 GOOD = [f"{kind},a,2025-01-01,click,,,{k}" for k, kind in enumerate("uvw")]
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=8,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(rows=DIRTY, cut=st.integers(1, 30), size=st.integers(1, 7))
 def test_every_row_of_a_dirty_log_is_kept_or_counted_wherever_it_is_cut(folder, rows, cut, size):
     """Cuts between files and between pieces change nothing."""
