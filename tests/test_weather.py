@@ -32,6 +32,7 @@ FAULTS = [
     ("short_limits", "child.communicate(timeout=60)"),
     ("short_limits", "subprocess.run(words, timeout=119.5)"),
     ("short_limits", "thread.join(5)"),
+    ("short_limits", "assert gone(folder, within_s=20)"),
     ("short_limits", "signal.alarm(120)"),
     ("short_limits", "execute(path, timeout_s=3)"),
     ("short_limits", "context.set_default_timeout(20_000)"),

@@ -12,6 +12,8 @@ CLOCKS = {"perf_counter", "process_time", "monotonic", "time", "thread_time", "t
 CLOCKS |= {f"{name}_ns" for name in CLOCKS if not name.endswith("_ns")}
 #: What takes a limit in seconds: by keyword, or as its only argument.
 WAITING = {"wait", "communicate", "join", "result", "acquire", "settimeout", "alarm"}
+#: How keywords that limit begin.
+LIMITS = ("timeout", "within")
 #: Of Playwright, in milliseconds.
 IN_MS = {"set_default_timeout", "set_default_navigation_timeout", "set_options", "launch"}
 IN_MS |= {"wait_for", "goto", "click", "wait_for_function", "wait_for_load_state"}
@@ -77,7 +79,7 @@ def short_limits(tree: ast.AST) -> Iterator[ast.AST]:
     """Yield calls with a limit that a busy machine can pass."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
-            named = [k.value for k in node.keywords if (k.arg or "").startswith("timeout")]
+            named = [k.value for k in node.keywords if (k.arg or "").startswith(LIMITS)]
             alone = node.args[:1] if _name(node) in WAITING | IN_MS else []
             unit = 1000 if _is_of_playwright(node) else 1
             if any(_number(value) < LEAST_S * unit for value in named + alone):
