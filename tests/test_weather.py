@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import nbclient
+import papermill
 import pytest
 import waiting
+from tiny_notebooks import write_notebook
 from waiting import PATIENCE_S, as_typed, awaited, gone
 from weather import LEAST_S, RULES, weather
+
+from helpers.base.bars import bar_delay_s
+from helpers.base.paths import REPO
+from helpers.commands.run.executor import execute_notebook
+from helpers.notebooks import execute
 
 TESTS = Path(__file__).parent
 #: But this one, in which faults are planted.
@@ -88,6 +97,45 @@ def test_what_is_no_fault_is_let_be(source: str):
 
 def test_last_resorts_are_long():
     assert PATIENCE_S >= LEAST_S
+
+
+def test_kernels_may_start_and_answer_slowly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    asked: list[dict] = []
+
+    class Client(nbclient.NotebookClient):
+        def __init__(self, *given: object, **options: object) -> None:
+            asked.append({"startup": options["startup_timeout"], "last": options["iopub_timeout"]})
+            super().__init__(*given, **options)
+
+    monkeypatch.setattr(nbclient, "NotebookClient", Client)
+    execute(write_notebook(tmp_path, "01_a_b"))
+
+    def papermill_executes(*given: object, **options: object) -> None:
+        asked.append({"startup": options["start_timeout"], "last": options["iopub_timeout"]})
+
+    monkeypatch.setattr(papermill, "execute_notebook", papermill_executes)
+    execute_notebook(tmp_path / "01_a_b.ipynb", tmp_path / "done.ipynb", {})
+    assert len(asked) == 2
+    assert all(seconds >= LEAST_S for limits in asked for seconds in limits.values())
+
+
+@pytest.mark.parametrize(("stated", "delay_s"), [("1e9", 1e9), ("0.5", 0.5), ("soon", 2), ("", 2)])
+def test_the_environment_says_when_a_bar_appears(monkeypatch, stated: str, delay_s: float):
+    monkeypatch.setenv("TQDM_DELAY", stated)
+    assert bar_delay_s() == delay_s
+
+
+def test_no_bar_has_a_delay_of_its_own():
+    """It would appear on a slow machine, in a stored notebook and in what a test compares."""
+    calls = [
+        (file.name, call)
+        for file in (REPO / "helpers").rglob("*.py")
+        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "tqdm"
+    ]
+    delays = [(n, ast.unparse(k.value)) for n, c in calls for k in c.keywords if k.arg == "delay"]
+    assert len(delays) >= 5
+    assert [each for each in delays if each[1] != "bar_delay_s()"] == []
 
 
 def test_what_does_not_come_is_given_up_in_the_end(monkeypatch: pytest.MonkeyPatch):
