@@ -16,7 +16,9 @@ PEERS_READY = $(PEERS)/ready
 LOWEST = build/lowest
 NOTEBOOKS = $(wildcard notebooks/*.ipynb)
 # A stored notebook holds no progress bars, so nbval's kernels must draw none (before 1e9 seconds).
-NBVAL = TQDM_DELAY=1e9 $(PY) -m pytest --nbval --nbval-current-env --nbval-cell-timeout 900
+# Its timeouts are last resorts: a busy machine fails no cell.
+NBVAL = TQDM_DELAY=1e9 $(PY) -m pytest --nbval --nbval-current-env --nbval-cell-timeout 3600 \
+  --nbval-kernel-startup-timeout 600
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 unexport MPLBACKEND # a backend chosen by a shell would keep figures out of the notebooks

@@ -438,7 +438,8 @@ def test_make_test_runs_style_types_unit_tests_doctests_and_every_notebook(clone
     (clone.path / "notebooks").mkdir()
     (clone.path / "notebooks/01_a_b.ipynb").touch()
     assert clone.make("test").returncode == 0
-    nbval = "-m pytest --nbval --nbval-current-env --nbval-cell-timeout 900"
+    nbval = "-m pytest --nbval --nbval-current-env --nbval-cell-timeout 3600"
+    nbval += " --nbval-kernel-startup-timeout 600"
     assert clone.calls()[2:] == [
         SITE_INSTALL,
         "-m ruff check .",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from helpers.base.paths import REPO
 from helpers.cache import write_atomically
-from helpers.notebooks.execution import this_python
+from helpers.notebooks.execution import KERNEL_PATIENCE_S, this_python
 
 if TYPE_CHECKING:
     from jupyter_client.kernelspec import KernelSpec
@@ -103,6 +103,8 @@ def execute_notebook(
             language="python",
             kernel_manager_class=_kernel(),
             progress_bar=bar,
+            start_timeout=KERNEL_PATIENCE_S,
+            iopub_timeout=KERNEL_PATIENCE_S,
             cwd=REPO,
         )
     except PapermillExecutionError as error:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 from tqdm.auto import tqdm
 
+from helpers.base.bars import bar_delay_s
 from helpers.base.errors import DataError
 from helpers.base.words import near_match
 from helpers.data.chunks import Chunk
@@ -205,7 +206,12 @@ class Database:
             total, done, finished = self.count(table), 0, False
             where = f"table {table}"
             bar = tqdm(
-                total=total, desc=where, unit=" rows", delay=2, leave=False, disable=not progress
+                total=total,
+                desc=where,
+                unit=" rows",
+                delay=bar_delay_s(),
+                leave=False,
+                disable=not progress,
             )
             with bar, self._cursor(table, types) as cursor:
                 blocks = _Blocks(cursor, types)
