@@ -21,6 +21,7 @@ from helpers.importance import (
     follow,
     goal_gradient,
     goal_losses,
+    influence,
     influence_scores,
     input_saliency,
     last_activations,
@@ -64,7 +65,7 @@ def test_no_score_shows_a_bar_unless_it_is_asked_for():
     assert not any(shown.values()), shown
 
 
-def test_nothing_is_shown_while_scores_are_computed(capsys):
+def test_nothing_is_shown_while_scores_are_computed(capsys, monkeypatch):
     x, y, goal = some_rows(6)
     model, loss = unit("float64"), squared_error_loss
     at = [model.get_weights()]
@@ -84,8 +85,13 @@ def test_nothing_is_shown_while_scores_are_computed(capsys):
     logistic_leave_one_out(x, labels, (goal[0], (goal[1] > 0).astype(float)), l2=0.1)
     shown = capsys.readouterr()
     assert shown.out == shown.err == ""
-    influence_scores(model, loss, x, y, goal, l2=0.1, progress=True)
-    assert "influence" in capsys.readouterr().err
+    hidden: list[bool] = []
+    monkeypatch.setattr(
+        influence, "tqdm", lambda parts, *, disable, **_: hidden.append(disable) or parts
+    )
+    for progress in (False, True):
+        influence_scores(model, loss, x, y, goal, l2=0.1, progress=progress)
+    assert hidden == [True, False]
 
 
 @pytest.mark.parametrize("score", [goal_losses, goal_gradient])
