@@ -43,6 +43,7 @@ _PASSES_ON = frozenset({"ReadVariableOp", "Identity", "Cast", "Reshape", "Expand
 # No gradient flows through these, so what they read does not matter.
 _STOPS = frozenset({"Shape", "ShapeN", "Size", "Rank", "StopGradient", "VariableShape"})
 _STOPS |= {"ZerosLike", "OnesLike", "VarIsInitializedOp"}
+_LOOPS = frozenset({"While", "StatelessWhile"})
 # Beginnings and ends of the names of operations that draw random numbers.
 _DRAWS = ("Random", "Stateful", "Multinomial", "TruncatedNormal", "ParameterizedTruncatedNormal")
 _SAMPLES = "CandidateSampler"
@@ -204,6 +205,7 @@ def find_uses(losses: Tensor, variables: Sequence[keras.Variable], inputs: Any) 
         known = None if not by_handle and shape.rank is None else tuple(shape)
         uses.append(Use(op, k, source, names, known, places, batch))
     _refuse_draws(graph, needed, uses)
+    _refuse_loops(uses)
     return uses
 
 
@@ -229,6 +231,28 @@ def _refuse_draws(graph: Any, needed: set[str], uses: Sequence[Use]) -> None:
         "row is no function of it, and changes with the rows beside it; give fixed numbers, such "
         "as sampled_values, and call layers with training=False"
     )
+
+
+def _refuse_loops(uses: Sequence[Use]) -> None:
+    """Refuse what a loop makes of variables before rows meet it, such as a matrix exponential.
+
+    One gradient for each sample would go back through the loop, and TensorFlow ends the process
+    where many go back through a loop at once and its number of rounds hangs on numbers.
+    """
+    for use in uses:
+        loop = _loop_behind(use.weights) if use.source.kind == MADE else None
+        if loop is not None:
+            raise use.unsupported(
+                f'what is read is made of the variable in a loop ({loop.type}, "{loop.name}") '
+                "whose number of rounds is not known beforehand"
+            )
+
+
+def _loop_behind(tensor: Tensor) -> Any | None:
+    """Return a loop among the operations that a tensor is computed from."""
+    names = names_of_ancestors(tensor)
+    loops = (op for op in tensor.graph.get_operations() if op.type in _LOOPS)
+    return next((op for op in loops if op.name in names), None)
 
 
 def _draws(op: Any) -> bool:
