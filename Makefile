@@ -16,7 +16,9 @@ PEERS_READY = $(PEERS)/ready
 LOWEST = build/lowest
 NOTEBOOKS = $(wildcard notebooks/*.ipynb)
 # A stored notebook holds no progress bars, so nbval's kernels must draw none (before 1e9 seconds).
-NBVAL = TQDM_DELAY=1e9 $(PY) -m pytest --nbval --nbval-current-env --nbval-cell-timeout 900
+# Its timeouts are last resorts: a busy machine fails no cell.
+NBVAL = TQDM_DELAY=1e9 $(PY) -m pytest --nbval --nbval-current-env --nbval-cell-timeout 3600 \
+  --nbval-kernel-startup-timeout 600
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 unexport MPLBACKEND # a backend chosen by a shell would keep figures out of the notebooks
@@ -60,9 +62,10 @@ coverage: $(SITE_READY) ## what the tests run of helpers: build/coverage/index.h
 	@$(PY) -m coverage html --quiet --fail-under=0
 	$(PY) -m coverage report $(if $(ARGS),--fail-under=0)
 
-check: $(READY) ## style of the code
+check: $(READY) ## style and types of the code
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m mypy
 
 lab: $(READY) ## open the workbook in JupyterLab
 	@$(PY) -m jupyterlab notebooks/00_start_here.ipynb $(ARGS)
@@ -110,7 +113,7 @@ lock: $(READY) ## renew constraints.txt with the newest versions that pyproject.
 	@mv .venv/constraints.txt constraints.txt
 
 clean: ## remove .venv, caches and build files; runs/ stays
-	@rm -rf .venv $(PEERS) .cache .hypothesis .pytest_cache .ruff_cache build dist *.egg-info
+	@rm -rf .venv $(PEERS) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
 	@find helpers tests bench notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) \
 	  -prune -exec rm -rf {} + 2>/dev/null || true
 

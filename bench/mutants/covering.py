@@ -130,8 +130,8 @@ def tests_of(mutant: Mutant, covering: Covering, *, most_s: float) -> tuple[list
     """Return the tests that can notice a fault, fastest first, and whether these are all.
 
     Lines that run when a module is imported belong to no test: for those of a function, such as
-    its defaults, take the tests of the function's body; for a constant of the module, those of
-    the whole module.
+    its defaults, take the tests of the function's body; for a constant of the module, or a field of
+    a class, those of the whole module.
 
     Args:
         mutant: the fault.

@@ -80,12 +80,16 @@ def mutants_of(source: str, file: str) -> list[Mutant]:
 
 
 def _functions(node: ast.AST, outer: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Yield the lines of each function and class below a node, by its dotted name."""
+    """Yield the lines of each function below a node, by its dotted name.
+
+    A class has none of its own: its fields are set when the module is imported, as constants are.
+    """
     for each in ast.iter_child_nodes(node):
         name = outer
         if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             name = f"{outer}.{each.name}".lstrip(".")
-            yield name, (each.lineno, each.end_lineno)
+            if not isinstance(each, ast.ClassDef):
+                yield name, (each.lineno, each.end_lineno)
         yield from _functions(each, name)
 
 

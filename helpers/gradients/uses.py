@@ -20,6 +20,7 @@ import helpers.gradients.segments  # noqa: F401 - by numbers of rows
 from helpers.backend import keras, tf
 from helpers.gradients.forms import Tensor
 from helpers.gradients.places import FIRST, Places, entries_of_samples, places_after
+from helpers.gradients.sizes import cut_of
 
 __all__ = [
     "CHOSEN",
@@ -42,6 +43,7 @@ _PASSES_ON = frozenset({"ReadVariableOp", "Identity", "Cast", "Reshape", "Expand
 # No gradient flows through these, so what they read does not matter.
 _STOPS = frozenset({"Shape", "ShapeN", "Size", "Rank", "StopGradient", "VariableShape"})
 _STOPS |= {"ZerosLike", "OnesLike", "VarIsInitializedOp"}
+_LOOPS = frozenset({"While", "StatelessWhile"})
 # Beginnings and ends of the names of operations that draw random numbers.
 _DRAWS = ("Random", "Stateful", "Multinomial", "TruncatedNormal", "ParameterizedTruncatedNormal")
 _SAMPLES = "CandidateSampler"
@@ -75,7 +77,8 @@ class Use:
         position: which of the operation's inputs is made of variables.
         source: that input.
         names: the variables' paths, for messages.
-        shape: of that input; of the variable, where it is read by its handle.
+        traced_shape: of that input; of the variable, where it is read by its handle; None: even
+            the number of its axes is not known.
         places: where the samples stand, by the names of the tensors that have such places.
         batch: the number of samples, a scalar tensor.
     """
@@ -84,9 +87,22 @@ class Use:
     position: int
     source: Source
     names: tuple[str, ...]
-    shape: tuple[int | None, ...] | None
+    traced_shape: tuple[int | None, ...] | None
     places: Mapping[str, Places]
     batch: Tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the traced shape.
+
+        Raises:
+            UnsupportedOperation: it is not known.
+        """
+        known = [n for n in self.traced_shape or () if n is not None]
+        if self.traced_shape is None or len(known) < len(self.traced_shape):
+            told = f"its shape {self.traced_shape} is not known before it is computed"
+            raise self.unsupported(told)
+        return tuple(known)
 
     @property
     def weights(self) -> Tensor:
@@ -189,6 +205,7 @@ def find_uses(losses: Tensor, variables: Sequence[keras.Variable], inputs: Any) 
         known = None if not by_handle and shape.rank is None else tuple(shape)
         uses.append(Use(op, k, source, names, known, places, batch))
     _refuse_draws(graph, needed, uses)
+    _refuse_loops(uses)
     return uses
 
 
@@ -198,7 +215,8 @@ def _refuse_draws(graph: Any, needed: set[str], uses: Sequence[Use]) -> None:
     Raises:
         UnsupportedOperation: random numbers reach the loss; names a use that they reach.
     """
-    first, reached = None, set()
+    first: Any = None
+    reached: set[str] = set()
     for op in graph.get_operations():
         if op.name in needed and _draws(op):
             first = first or op
@@ -215,11 +233,34 @@ def _refuse_draws(graph: Any, needed: set[str], uses: Sequence[Use]) -> None:
     )
 
 
+def _refuse_loops(uses: Sequence[Use]) -> None:
+    """Refuse what a loop makes of variables before rows meet it, such as a matrix exponential.
+
+    One gradient for each sample would go back through the loop, and TensorFlow ends the process
+    where many go back through a loop at once and its number of rounds hangs on numbers.
+    """
+    for use in uses:
+        loop = _loop_behind(use.weights) if use.source.kind == MADE else None
+        if loop is not None:
+            raise use.unsupported(
+                f'what is read is made of the variable in a loop ({loop.type}, "{loop.name}") '
+                "whose number of rounds is not known beforehand"
+            )
+
+
+def _loop_behind(tensor: Tensor) -> Any | None:
+    """Return a loop among the operations that a tensor is computed from."""
+    names = names_of_ancestors(tensor)
+    loops = (op for op in tensor.graph.get_operations() if op.type in _LOOPS)
+    return next((op for op in loops if op.name in names), None)
+
+
 def _draws(op: Any) -> bool:
     """Return whether an operation makes other numbers at every call."""
     if op.type == "StatelessRandomGetKeyCounter":  # a function of its seed, which may move on
         return tf.get_static_value(op.inputs[0]) is None
-    return op.type.startswith(_DRAWS) or op.type.endswith(_SAMPLES)
+    kind: str = op.type
+    return kind.startswith(_DRAWS) or kind.endswith(_SAMPLES)
 
 
 def _made_by(op: Any, sources: dict[str, Source]) -> list[Source]:
@@ -270,19 +311,19 @@ def _known_size(op: Any) -> bool:
     plain = not any(op.get_attr(name) for name in ("ellipsis_mask", "new_axis_mask"))
     if shape.type != "Shape" or any(e is None for e in ends) or not plain:
         return False
-    begin, end, step = (int(e[0]) for e in ends)
-    begin = None if op.get_attr("begin_mask") else begin
-    if op.get_attr("shrink_axis_mask"):
-        end = begin + 1 or None
-    elif op.get_attr("end_mask"):
-        end = None
     sizes = shape.inputs[0].shape
-    return sizes.rank is not None and None not in list(sizes)[begin:end:step]
+    if sizes.rank is None:
+        return False
+    if op.get_attr("shrink_axis_mask"):
+        return sizes[int(ends[0][0])] is not None
+    begin, end, step = cut_of(op)
+    return None not in list(sizes)[begin:end:step]
 
 
 def _lost_by(tensor: Tensor, places: Mapping[str, Places]) -> str:
     """Return the words for the operation behind which the samples could not be followed."""
-    waiting, seen = [tensor.op], set()
+    waiting: list[Any] = [tensor.op]
+    seen: set[str] = set()
     for op in waiting:
         if any(t.name in places for t in op.inputs):
             return f' (they were lost in {op.type}, "{op.name}")'

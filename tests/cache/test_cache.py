@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import PATIENCE_S
 
 from helpers.cache import cached, code_of
 from helpers.cache import store as cache
@@ -169,7 +170,7 @@ def test_two_processes_at_once_both_get_whole_results(tmp_path):
         "    assert v.shape == (20_000,) and (v == k).all()\n"
     )
     both = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
-    assert [process.wait(180) for process in both] == [0, 0]
+    assert [process.wait(PATIENCE_S) for process in both] == [0, 0]
     folder = tmp_path / "cache" / "numbers"
     assert len(list(folder.iterdir())) == cache._KEPT_ENTRIES
     assert not list(folder.glob(".*"))

@@ -84,6 +84,8 @@ CACHED = {
         s, SMALL, [None], kinds=["linear"]
     ),
 }
+#: What keeps a result in the cache; a module calls one of them.
+KEEPERS = ("cached", "cached_table", "cached_tables")
 #: Those that are called on samples or train a model.
 TRAINED = [
     name for name in CACHED if name not in ("helpers.data.sources", "helpers.samples.samples")
@@ -102,7 +104,8 @@ def key_of(name, samples):
 
     module = importlib.import_module(name)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "cached", asked)
+        for each in KEEPERS:
+            patch.setattr(module, each, asked, raising=False)
         with pytest.raises(_Asked) as found:
             CACHED[name](samples)
     return found.value.args[0]
@@ -120,7 +123,7 @@ def uses(name):
 
 
 def test_every_cached_function_is_looked_at_here():
-    assert uses("cached") == set(CACHED)
+    assert set().union(*map(uses, KEEPERS)) - {"helpers.cache.shelf"} == set(CACHED)
 
 
 @pytest.mark.parametrize("name", CACHED)

@@ -284,7 +284,8 @@ def test_what_looks_at_the_truth_or_at_nothing_is_never_chosen(monkeypatch):
     monkeypatch.setattr("helpers.experiments.study.whole.arm_of", best)
     few = dataclasses.replace(SMALL, rows=300, updates=2, repeats=5)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("helpers.experiments.study.whole.cached", lambda _, __, build, **___: build())
+        target = "helpers.experiments.study.whole.cached_tables"
+        patch.setattr(target, lambda _, __, build, **___: build())
         table, chosen = run_study(small_samples(), few, kinds=("linear",))
     top = table.loc[table.groupby("data")["auc"].idxmax(), "action"]
     assert set(top) <= set(REFERENCES)

@@ -154,3 +154,12 @@ def test_an_order_that_the_first_batch_had_by_itself_gives_no_wrong_number_later
     want = naive_norms(engine.model, half_square, x, y)
     for got in of_two_batches(engine, x, y) or ():
         np.testing.assert_allclose(got, want, rtol=1e-4)
+
+
+def test_a_loop_over_a_variable_alone_is_refused_and_never_ends_the_process():
+    """TensorFlow crashes where gradients of many samples go back through such a loop."""
+    model = model_of(lambda x, w: x @ tf.linalg.expm(w))
+    model.set_weights([5 * w for w in model.get_weights()])
+    message = r'"inner_layer/matrix" of layer "inner_layer".*a loop \((Stateless)?While, ".*rounds'
+    with pytest.raises(UnsupportedOperation, match=message):
+        PerSampleGradients(model, half_square).norms(*dense_rows(32))
