@@ -12,7 +12,7 @@ from small_samples import small_samples
 from helpers.evaluation import roc_auc
 from helpers.evaluation.intervals import paired_difference
 from helpers.experiments.study import WAYS, Comparison, OutOfFold, Settings, keep_curve
-from helpers.experiments.study.keep import RIVALS
+from helpers.experiments.ways import RIVALS
 from helpers.importance import out_of_fold_losses, out_of_fold_probabilities
 from helpers.models import Trainer
 from helpers.samples.noise import Noise

@@ -29,7 +29,9 @@ DETECTION = pd.DataFrame(
 
 def acted(low: float, high: float, *, data: str = "20% flips") -> dict[str, object]:
     gain = (low + high) / 2
-    about = {"data": data, "model": "mlp", "action": "drop suspects", "dropped": 0.21}
+    kind = {"20% flips": "flip", "3% bots": "bot", "as is": "none"}[data]
+    about = {"data": data, "noise_kind": kind, "model": "mlp"}
+    about |= {"action": "drop suspects", "dropped": 0.21}
     loss = {"corrected_difference": 0.0, "corrected_low": -0.01, "corrected_high": 0.01}
     return about | {"difference": gain, "low": low, "high": high, "recovered": 0.9} | loss
 
