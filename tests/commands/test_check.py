@@ -20,7 +20,9 @@ from helpers.commands.check import audit, columns, log
 from helpers.commands.check.finding import Finding, percent
 from helpers.commands.check.leakage import _means, auc, leaks, single_feature_aucs
 from helpers.commands.check.matches import outcome
+from helpers.commands.check.sections import _row_findings
 from helpers.commands.check.text import WIDTH, table_text
+from helpers.data.dropped import dropped_table
 from helpers.data.staging import Staged
 from helpers.samples import Samples
 from helpers.samples.features import local_days
@@ -312,9 +314,10 @@ def test_queries_are_counted_and_never_shown(tmp_path):
 def test_prices_of_zero_below_zero_and_far_too_high_are_counted(tmp_path):
     values = [0.0, *np.arange(1.0, 10.0), 5001.0, None]
     rows = [("u", "a", f"2025-01-01T00:{n:02d}Z", "click", p) for n, p in enumerate(values)]
+    negative = {"kind": "minimum", "column": "price", "reason": "price is below 0"}
     dropped = [
-        {"table": "user_behavior", "reason": "price is below 0", "rows": 3},
-        {"table": "product_features", "reason": "price is below 0", "rows": 5},
+        {"table": "user_behavior", **negative, "rows": 3},
+        {"table": "product_features", **negative, "rows": 5},
     ]
     staged = put(tmp_path, events(rows, "price"), dropped=dropped)
     with staged.database() as connection:
@@ -472,7 +475,7 @@ def samples_of(**more: np.ndarray) -> Samples:
         source="test",
         notes=[],
         logit_offset=0.0,
-        dropped=pd.DataFrame(columns=["table", "reason", "rows"]),
+        dropped=dropped_table(),
         fingerprint="test",
     )
 
@@ -841,11 +844,11 @@ def test_left_out_rows_are_no_bad_rows():
     facts = {
         "tables": {"user_behavior": {"read": 100, "kept": 30}},
         "dropped": [
-            {"table": "user_behavior", "reason": "left out: Quantity below 1", "rows": 60},
-            {"table": "user_behavior", "reason": "exact copy of an earlier row", "rows": 10},
+            {"table": "user_behavior", "kind": "rule", "rows": 60},
+            {"table": "user_behavior", "kind": "copy", "rows": 10},
         ],
     }
-    [found] = audits._row_findings(facts)
+    [found] = _row_findings(facts)
     assert found == Finding(
         *("rows", "most of user_behavior left out"),
         "leave_out takes 60.0% of the rows of user_behavior. Is that meant?",

@@ -223,8 +223,8 @@ def test_each_role_begins_on_its_stated_day():
         "test": [f"01-{d:02}" for d in range(15, 20)],
     }
     assert made_here.dropped.to_dict("records") == [
-        {"table": "user_behavior", "reason": "impression: outside the period that is used"}
-        | {"rows": 4}
+        {"table": "user_behavior", "kind": "outside", "column": ""}
+        | {"reason": "impression: outside the period that is used", "rows": 4}
     ]
 
 
