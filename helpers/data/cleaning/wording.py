@@ -63,6 +63,7 @@ def with_kinds(
         schema_file: what the tables were read by.
 
     Example:
+        >>> from helpers.schema import Task
         >>> mapped = SchemaFile({"users": (StoredTable("users"),)}, Task())
         >>> old = {"table": "users", "reason": "user_id was seen before", "rows": 2}
         >>> [(row["kind"], row["column"]) for row in with_kinds([old], mapped)]
