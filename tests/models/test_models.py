@@ -96,6 +96,21 @@ def test_a_fused_trainer_descends_like_a_plain_one(rows):
         np.testing.assert_allclose(fused_weight, plain_weight, rtol=1e-4, atol=1e-6)
 
 
+def test_fused_trainings_of_other_lengths_share_what_was_compiled_once():
+    x = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
+    trainer = Trainer(LADDER["logistic"], {"dense": x}, {}, batch_size=4, fuse=True)
+    orders = []
+    updates, trainer._updates = (
+        trainer._updates,
+        lambda order, *rest: orders.append(order.shape) or updates(order, *rest),
+    )
+    short, long = (
+        trainer.fit(x[:, 0] > 0, seed=0, updates=n).history.updates.max() for n in (3, 9)
+    )
+    assert (short, long) == (3, 9)
+    assert len(set(orders)) == 1
+
+
 def test_a_fitted_model_does_not_change_with_later_fits(trainers, rows):
     inputs, labels = rows
     trainer = trainers["mlp"]
