@@ -530,7 +530,7 @@ def test_tables_that_change_between_two_looks_are_not_kept_under_the_old_name(
     tmp_path, monkeypatch
 ):
     monkeypatch.setenv("WORKBOOK_CACHE", str(tmp_path))
-    monkeypatch.setattr(sources, "fingerprint", lambda *_, **__: "of a moment ago")
+    monkeypatch.setattr(sources, "data_fingerprint", lambda *_, **__: "of a moment ago")
     with pytest.raises(DataError, match="The tables of sample changed while they were read"):
         load_samples("sample")
     assert not list((tmp_path / "samples").glob("*"))
