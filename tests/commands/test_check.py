@@ -525,6 +525,27 @@ def test_a_column_that_tells_the_label_alone_is_found(nothing, make):
     assert 'the column "state" of the log' in found[0]
 
 
+@pytest.mark.parametrize(
+    ("feature", "look"),
+    [
+        ("user_store_share", "Look at the users table"),  # of a person's own, by that name
+        ("user_tier", "Look at the users table"),
+        ("user_events_attribute", "Look at the users table"),
+        ("user_recency_days", "It is counted from events before the cutoff"),
+    ],
+)
+def test_where_a_leak_comes_from_is_not_read_off_its_name(tmp_path, feature, look):
+    users = pd.DataFrame({"user_id": ["u"], "store_share": ["a"], "tier": ["b"], "events": ["c"]})
+    samples = samples_of()
+    told = samples.features.assign(user_events_attribute=0.0)
+    told[feature] = samples.table.label.to_numpy() + np.linspace(0, 0.1, len(samples))
+    staged = put(tmp_path, on_days("2025-01-01"), users=users)
+    with staged.database() as connection:
+        found = signs(replace(samples, features=told), (staged, connection))
+    [said] = [text for text in found if text.startswith(f"{feature} alone tells the label")]
+    assert look in said
+
+
 def test_a_number_is_judged_by_its_value_with_missing_ones_lowest():
     rng = np.random.default_rng(2)
     samples = samples_of()
