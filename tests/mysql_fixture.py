@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pymysql
 import pytest
+from waiting import awaited
 
 from helpers.data.database import Database, open_database
 from helpers.data.database.address import read_address
@@ -67,11 +67,6 @@ def processes(folder: str | Path) -> list[psutil.Process]:
     return found
 
 
-def gone(folder: str | Path, *, within_s: float = 20.0) -> bool:
-    """Return whether the folder and its processes go away."""
-    patience = time.monotonic() + within_s
-    while time.monotonic() < patience:
-        if not processes(folder) and not Path(folder).exists():
-            return True
-        time.sleep(0.05)
-    return False
+def gone(folder: str | Path) -> bool:
+    """Wait until the folder and its processes are gone; return whether they are."""
+    return awaited(lambda: not processes(folder) and not Path(folder).exists())

@@ -118,7 +118,7 @@ def test_a_section_that_is_gone_is_named():
 def test_every_room_of_helpers_has_a_page_and_the_maps_order():
     rooms = stage_pages.rooms()
     assert len(set(rooms)) == len(rooms)
-    assert rooms[0] == "schema"
+    assert rooms[0] == "base"
     assert rooms.index("losses") < rooms.index("models") < rooms.index("gradients")
     files = {path.stem for path in (REPO / "helpers").glob("[!_]*.py")}
     assert files < set(rooms)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from waiting import as_typed
 
-#: What is awaited comes in seconds; a busy machine is no fault of the command.
-PATIENCE_S = 180.0
+#: A cell that waits until its process is ended from outside.
+ENDLESS = "import time\nwhile True:\n    time.sleep(3600)"
 
 PARAMETERS = """\
 source: str = "journey"  # where the tables come from
@@ -45,36 +44,30 @@ def start_cell(folder: Path, name: str) -> str:
     )
 
 
-# A suite that was started in the background ignores Ctrl-C, and so would all that it starts.
 _DRIVER = """\
-import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)
+import sys
 from pathlib import Path
 from helpers.commands import run as runs
 from helpers.commands import run_request
 from helpers.__main__ import main
-settings.NOTEBOOKS, runs.state.RUNS = Path(sys.argv[1]), Path(sys.argv[2])
+run_request.NOTEBOOKS, runs.state.RUNS = Path(sys.argv[1]), Path(sys.argv[2])
 sys.exit(main(sys.argv[3:]))
 """
 
 
-def command(notebooks: Path, *arguments: object, **options: object) -> subprocess.Popen:
+def command(
+    notebooks: Path, *arguments: object, first: str = "", **options: object
+) -> subprocess.Popen:
     """Start the command line in a process of its own, on made-up notebooks.
 
     Its runs go to the folder ``runs`` beside the notebooks' one.
+
+    Args:
+        notebooks: the folder of the made-up notebooks.
+        arguments: of the command line.
+        first: code that its process runs before all else.
+        options: for ``Popen``, beside the pipes.
     """
-    words = [sys.executable, "-c", _DRIVER, notebooks, notebooks.parent / "runs", *arguments]
+    words = [sys.executable, "-c", first + _DRIVER, notebooks, notebooks.parent / "runs"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([str(word) for word in words], **pipes, **options)
-
-
-def gone(process: int, seconds: float = PATIENCE_S) -> bool:
-    """Wait until a process has ended; return whether it has."""
-    limit = time.monotonic() + seconds
-    while time.monotonic() < limit:
-        try:
-            os.kill(process, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.1)
-    return False
+    return subprocess.Popen(as_typed(*words, *arguments), **pipes, **options)

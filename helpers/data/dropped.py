@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -118,7 +118,7 @@ class Dropped(NamedTuple):
 COLUMNS = Dropped._fields
 
 
-def dropped_table(dropped: Iterable[Dropped | Mapping[str, object]] = ()) -> pd.DataFrame:
+def dropped_table(dropped: Iterable[Dropped | Mapping[str, Any]] = ()) -> pd.DataFrame:
     """Return a table of dropped rows: ``table, kind, column, reason, rows``.
 
     Args:
@@ -132,7 +132,7 @@ def dropped_table(dropped: Iterable[Dropped | Mapping[str, object]] = ()) -> pd.
     return pd.DataFrame(dropped_rows(dropped), columns=list(COLUMNS)).astype({"rows": "int64"})
 
 
-def dropped_rows(dropped: Iterable[Dropped | Mapping[str, object]]) -> list[dict[str, object]]:
+def dropped_rows(dropped: Iterable[Dropped | Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows of :func:`dropped_table` as plain values, fit for a file.
 
     Example:
@@ -143,7 +143,7 @@ def dropped_rows(dropped: Iterable[Dropped | Mapping[str, object]]) -> list[dict
     return [{**row, "kind": DropKind(row["kind"]).value} for row in rows]
 
 
-def group_of(row: Mapping[str, object]) -> DropGroup:
+def group_of(row: Mapping[str, Any]) -> DropGroup:
     """Return the group of one row of a table of dropped rows.
 
     Raises:
@@ -157,7 +157,7 @@ def group_of(row: Mapping[str, object]) -> DropGroup:
 
 
 def rows_of(
-    dropped: Iterable[Mapping[str, object]],
+    dropped: Iterable[Mapping[str, Any]],
     *,
     kind: DropKind,
     table: str | None = None,

@@ -15,6 +15,7 @@ import pwd
 import secrets
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -34,8 +35,10 @@ __all__ = ["DATABASE", "USER", "Server", "missing_server", "private_server"]
 USER = "workbook"
 DATABASE = "shop"
 
-_START_S = 120.0  # longest wait for a server to answer; on a slow disk it takes a while
-_STOP_S = 30.0
+# Last resorts: a server that ends is noticed at once, and one on a slow disk takes a while.
+_START_S = 600.0
+_STOP_S = 180.0
+_TRIES, _TAKEN = 5, "Address already in use"
 _LONGEST_SOCKET = 100  # bytes in the path of a socket; systems allow 104 or 108
 _FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/usr/libexec", "/usr/local/bin", "/opt/homebrew/bin")
 
@@ -67,10 +70,11 @@ try:
     while parent_is_there(None):
         pass
 finally:
-    patience = time.monotonic() + 10  # what was killed may still write for a moment
-    while any(map(os.path.exists, order["folders"])) and time.monotonic() < patience:
+    for _ in range(200):  # what was killed may still write for a moment; no clock, as it may jump
         for folder in order["folders"]:
             shutil.rmtree(folder, ignore_errors=True)
+        if not any(map(os.path.exists, order["folders"])):
+            break
         time.sleep(0.05)
 """
 
@@ -162,8 +166,23 @@ def private_server(
         )
     if missing := missing_server():
         raise DataError(missing)
-    port = _port(port)
-    home = Path(tempfile.mkdtemp(prefix="workbook-mysql-", dir=folder)).resolve()
+    for tries_left in reversed(range(_TRIES if port is None else 1)):
+        with contextlib.ExitStack() as ends:
+            try:
+                server = ends.enter_context(_one_server(_port(port), folder))
+            except DataError as error:
+                # Another program may take a spare port before the server does.
+                if not tries_left or _TAKEN not in str(error):
+                    raise
+                continue
+            yield server
+            return
+
+
+@contextlib.contextmanager
+def _one_server(port: int, folder: str | Path | None) -> Iterator[Server]:
+    """Start a server on this very port, and end it with the ``with`` block or the process."""
+    home = Path(tempfile.mkdtemp(prefix="workbook-mysql-", dir=folder or _place())).resolve()
     sockets = home
     if len(os.fsencode(home / "mysql.sock")) > _LONGEST_SOCKET:
         sockets = Path(tempfile.mkdtemp(prefix="workbook-", dir="/tmp"))
@@ -182,6 +201,14 @@ def private_server(
         yield server
     finally:
         _stop(keeper, {home, sockets})
+
+
+def _place() -> str:
+    """Return the system's place for temporary files, or another if the server may not enter it."""
+    place = tempfile.gettempdir()
+    ways = [Path(place).resolve(), *Path(place).resolve().parents]
+    own = os.geteuid() != 0  # then the server is we ourselves
+    return place if own or all(way.stat().st_mode & stat.S_IXOTH for way in ways) else "/tmp"  # noqa: S108
 
 
 def _program(*names: str) -> str:
@@ -309,7 +336,7 @@ def _last_words(log: Path) -> str:
 
 def _stop(keeper: subprocess.Popen | None, folders: set[Path]) -> None:
     """Close the pipe and wait until the keeper has ended the server and removed the folder."""
-    if keeper is not None:
+    if keeper is not None and keeper.stdin is not None:
         keeper.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             keeper.wait(_STOP_S)

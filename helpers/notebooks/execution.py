@@ -42,6 +42,9 @@ _METADATA: dict[str, dict[str, str]] = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python", "pygments_lexer": "ipython3"},
 }
+#: How long a kernel may take to start, and the last outputs of a cell to arrive. Both come in
+#: seconds, and on a busy machine they come all the same; a kernel that died is noticed at once.
+KERNEL_PATIENCE_S = 600
 #: tqdm draws a bar after this many seconds; TQDM_DISABLE does not reach its notebook bars.
 _NO_BARS = {"TQDM_DELAY": "1e9"}
 _WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -123,12 +126,14 @@ def execute(
     client = NotebookClient(
         notebook,
         timeout=timeout_s,
+        startup_timeout=KERNEL_PATIENCE_S,
+        iopub_timeout=KERNEL_PATIENCE_S,
         kernel_name="python3",
         kernel_manager_class=this_python(),
         resources={"metadata": {"path": str(path.parent)}},
     )
     try:
-        client.execute(env=os.environ | _NO_BARS | (env or {}))
+        client.execute(env={**os.environ, **_NO_BARS, **(env or {})})
     except CellExecutionError as error:
         raise RuntimeError(
             f"{error.traceback}\n{path.name}, {_last_started(notebook)}: {error.ename}: "

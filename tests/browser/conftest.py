@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from waiting import PATIENCE_S
 
 from helpers.base.paths import REPO
 
@@ -23,7 +24,9 @@ ARGUMENTS = (
     *("--disable-background-networking", "--disable-component-update"),
 )
 
-expect.set_options(timeout=30_000)  # a busy machine is no fault of a page
+#: In milliseconds. Chromium's own half a minute is short: a busy machine is no fault of a page.
+PATIENCE_MS = 1000 * PATIENCE_S
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="session")
@@ -36,9 +39,26 @@ def browser() -> Iterator[Browser]:
             pytest.fail(missing)
         pytest.skip(missing)
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+        started = playwright.chromium.launch(
+            executable_path=path, args=list(ARGUMENTS), timeout=PATIENCE_MS
+        )
         yield started
         started.close()
+
+
+@pytest.fixture
+def tab(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Return what opens a fresh tab, with options of ``new_context``; it closes with the test."""
+    contexts = []
+
+    def opened(**options: object) -> Page:
+        contexts.append(browser.new_context(**options))
+        contexts[-1].set_default_timeout(PATIENCE_MS)  # of navigations as well
+        return contexts[-1].new_page()
+
+    yield opened
+    for context in contexts:
+        context.close()
 
 
 @pytest.fixture(scope="session")

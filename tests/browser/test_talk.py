@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Page, expect
 
 from helpers.notebooks.slides import write_slides
 
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.browser
     ("name", "formulas", "diagrams"), [("00_start_here", 20, 3), ("02_measure_loss", 60, 0)]
 )
 def test_a_talk_needs_a_browser_and_nothing_else(
-    browser: Browser,
+    tab: Callable[..., Page],
     tmp_path: Path,
     screenshots: Path,
     name: str,
@@ -24,7 +25,7 @@ def test_a_talk_needs_a_browser_and_nothing_else(
     diagrams: int,
 ):
     path = write_slides(name, tmp_path / "talk")
-    page = browser.new_page(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
+    page = tab(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
     heard: list[str] = []
     page.on("console", lambda m: heard.append(m.text) if m.type == "error" else None)
     page.on("pageerror", lambda error: heard.append(str(error)))
@@ -51,12 +52,11 @@ def test_a_talk_needs_a_browser_and_nothing_else(
     )
     assert page.evaluate("() => document.documentElement.scrollWidth - innerWidth") <= 0
     assert heard == []
-    page.close()
 
 
-def test_a_slide_that_is_longer_than_the_screen_scrolls(browser: Browser, tmp_path: Path):
+def test_a_slide_that_is_longer_than_the_screen_scrolls(tab: Callable[..., Page], tmp_path: Path):
     path = write_slides("00_start_here", tmp_path / "talk")
-    page = browser.new_page(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
+    page = tab(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
     page.goto(f"{path.as_uri()}#/1")
     page.wait_for_function("() => window.Reveal?.isReady()")
     slide = page.locator("section.present section.present")
@@ -65,4 +65,3 @@ def test_a_slide_that_is_longer_than_the_screen_scrolls(browser: Browser, tmp_pa
     last.scroll_into_view_if_needed()
     expect(last).to_be_in_viewport()
     expect(slide).to_have_attribute("tabindex", "0")  # so that the keyboard can scroll it
-    page.close()

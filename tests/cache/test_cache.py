@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import PATIENCE_S
 
 from helpers.cache import cached, code_of, write_atomically
 from helpers.cache import store as cache
@@ -170,7 +171,7 @@ def test_two_processes_at_once_both_get_whole_results(tmp_path):
         "    assert v.shape == (20_000,) and (v == k).all()\n"
     )
     both = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
-    assert [process.wait(180) for process in both] == [0, 0]
+    assert [process.wait(PATIENCE_S) for process in both] == [0, 0]
     folder = tmp_path / "cache" / "numbers"
     assert len(list(folder.iterdir())) == cache._KEPT_ENTRIES
     assert not list(folder.glob(".*"))
@@ -217,7 +218,7 @@ def test_code_of_follows_the_source(tmp_path, monkeypatch):
     assert after != before
     module.write_text("x = 1")
     assert code_of("made_up_module", "made_up_package") != after
-    assert code_of(cache) == code_of("helpers.cache")
+    assert code_of(cache) == code_of("helpers.cache.store")
 
 
 def test_code_of_refuses_a_module_without_source():

@@ -71,7 +71,7 @@ def fitted(samples, by=0.0):
 #: Each cached function by its module, called on samples.
 CACHED = {
     "helpers.data.sources": lambda s: stage_source("sample"),
-    "helpers.samples": lambda s: load_samples("sample"),
+    "helpers.samples.samples": lambda s: load_samples("sample"),
     "helpers.models.trained": lambda s: trained_model(s, "linear", epochs=1),
     "helpers.importance.table": lambda s: importance_table(s, fitted(s)),
     "helpers.experiments.retraining.table": lambda s: attribution_table(s, HALVES),
@@ -85,7 +85,9 @@ CACHED = {
     ),
 }
 #: Those that are called on samples or train a model.
-TRAINED = [name for name in CACHED if name not in ("helpers.data.sources", "helpers.samples")]
+TRAINED = [
+    name for name in CACHED if name not in ("helpers.data.sources", "helpers.samples.samples")
+]
 
 
 class _Asked(Exception):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from tiny_notebooks import write_notebook
+from waiting import as_typed
 
 from helpers import __main__ as command_line
 from helpers.__main__ import main
@@ -288,12 +289,12 @@ def test_an_unforeseen_error_is_one_paragraph_without_its_message(faulty, capsys
 
 
 def test_the_place_of_an_unforeseen_error_is_the_workbooks_own_line(tmp_path, capsys, monkeypatch):
-    import helpers.commands.report
+    import helpers.commands.report.page as page
 
-    monkeypatch.setattr(helpers.commands.report, "_page", lambda results, names: {}["secret"])
-    monkeypatch.setattr(helpers.commands.report, "read_results", lambda folder: {"run": {}})
+    monkeypatch.setattr(page, "_page", lambda results, names: {}["secret"])
+    monkeypatch.setattr(page, "read_results", lambda folder: {"run": {}})
     assert main(["report", str(tmp_path)]) == 1
-    assert "KeyError in report.py, line " in capsys.readouterr().err
+    assert "KeyError in page.py, line " in capsys.readouterr().err
 
 
 def test_the_details_of_an_unforeseen_error_can_be_asked_for(faulty, capsys, monkeypatch):
@@ -337,13 +338,12 @@ def test_a_request_to_end_is_an_interruption(name):
     code = (
         "import os, signal\n"
         "from helpers import __main__ as m\n"
-        f"signal.signal(signal.{name}, signal.SIG_DFL)  # started by nohup, it would be ignored\n"
         f"m._report = lambda options: os.kill(os.getpid(), signal.{name})\n"
         "code = m.main(['report', 'x'])\n"
         f"assert signal.getsignal(signal.{name}) is signal.SIG_DFL\n"
         "raise SystemExit(code)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run(as_typed(sys.executable, "-c", code), capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (130, "Interrupted.\n")
 
 

@@ -11,6 +11,7 @@ import mysql_fixture
 import pandas as pd
 import pytest
 from mysql_fixture import gone, need_server
+from waiting import PATIENCE_S, as_typed
 
 from helpers.base.errors import DataError
 from helpers.base.paths import REPO
@@ -59,7 +60,7 @@ def test_the_command_serves_until_it_is_told_to_end():
     need_server()
     code = "from helpers.commands.mysql import serve; serve('sample')"
     with subprocess.Popen(
-        [sys.executable, "-c", code],
+        as_typed(sys.executable, "-c", code),
         cwd=REPO,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -76,12 +77,12 @@ def test_the_command_serves_until_it_is_told_to_end():
         with open_database(url) as opened:
             assert opened.count("user_behavior") == len(open_source("sample").user_behavior)
         child.send_signal(signal.SIGTERM)
-        rest, errors = child.communicate(timeout=180)
+        rest, errors = child.communicate(timeout=PATIENCE_S)
     assert child.returncode == 0
     assert "The server is gone" in rest
     assert "Traceback" not in errors
     assert read_address(url).password not in errors
-    assert gone(folder, within_s=2)
+    assert gone(folder)
 
 
 def test_a_source_that_is_not_there_is_refused_before_a_server_starts():

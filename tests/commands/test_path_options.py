@@ -16,6 +16,7 @@ from urllib.parse import quote
 import pytest
 from broken import assert_clear, lay_out
 from tiny_notebooks import write_notebook
+from waiting import PATIENCE_S
 
 from helpers.__main__ import _PATHS, _parser, main
 from helpers.base import small_files
@@ -24,8 +25,6 @@ from helpers.commands import mysql as serving
 from helpers.commands import run as runs
 from helpers.commands import run_request
 from helpers.data.database.address import VARIABLE
-
-_PATIENCE_S = 120  # what takes longer waits for ever
 
 
 @pytest.fixture(autouse=True)
@@ -36,9 +35,9 @@ def _ends() -> Iterator[None]:
         raise TimeoutError("the command waits for ever")
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(_PATIENCE_S)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE_S)
     yield
-    signal.alarm(0)
+    signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
 
 

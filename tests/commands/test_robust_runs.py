@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from tiny_notebooks import PARAMETERS, PATIENCE_S, command, gone, start_cell, write_notebook
+from tiny_notebooks import ENDLESS, PARAMETERS, command, start_cell, write_notebook
+from waiting import PATIENCE_S, awaited, gone
 
 import helpers.data.database
 import helpers.data.sources
@@ -103,7 +105,7 @@ def _full_after(monkeypatch, module, name: str) -> list:
     [
         (runs.results, "results.json"),
         (runs.state, "run.json"),
-        ("helpers.commands.report", "report.html"),
+        ("helpers.commands.report.page", "report.html"),
     ],
 )
 def test_a_full_disk_is_one_paragraph_and_the_run_goes_on(
@@ -111,7 +113,7 @@ def test_a_full_disk_is_one_paragraph_and_the_run_goes_on(
 ):
     run = start_run("sample", names=["01", "03"])
     if isinstance(module, str):
-        import helpers.commands.report as module
+        import helpers.commands.report.page as module
     tried = _full_after(monkeypatch, module, name)
     with pytest.raises(RunError, match=r"cannot be written.*kept in .*add --resume") as caught:
         execute_run(run)
@@ -157,14 +159,15 @@ def test_a_disk_that_is_full_for_the_executed_notebook_stops_the_kernel_too(
 
 @pytest.mark.slow
 def test_a_real_limit_on_files_stops_a_record_and_the_run_goes_on(notebooks, tmp_path):
-    resource = pytest.importorskip("resource")
+    pytest.importorskip("resource")
     cells = [start_cell(notebooks, FIRST), "record(long='x' * 200_000)"]
     write_notebook(notebooks, FIRST, *cells)
 
-    def small_files():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
-
-    limited = command(notebooks, "run", "--source", "sample", "01", preexec_fn=small_files)
+    small_files = (
+        "import resource\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))\n"
+    )
+    limited = command(notebooks, "run", "--source", "sample", "01", first=small_files)
     _, error = limited.communicate(timeout=PATIENCE_S)
     assert limited.returncode == 1
     assert error.count("\n") == 1
@@ -278,19 +281,34 @@ def test_runs_that_start_at_the_same_moment_have_folders_of_their_own(notebooks)
     assert len(list(runs.state.RUNS.iterdir())) == 16
 
 
-def _kill_and_go_on(notebooks: Path, moments: list[float]) -> Path:
+def _kill_after(changes: int, process: subprocess.Popen, folder: Path) -> None:
+    """Kill a run after so many changes of what it writes, unless it has ended before."""
+
+    def written() -> set:
+        files = (f for f in folder.rglob("*") if f.is_file())
+        with contextlib.suppress(FileNotFoundError):  # it came and went meanwhile
+            return {(f, f.stat().st_mtime_ns, f.stat().st_size) for f in files}
+        return set()
+
+    seen = written()
+    while changes and process.poll() is None:
+        now = written()
+        changes -= now != seen
+        seen = now
+        time.sleep(0.002)
+    process.kill()
+    process.communicate()
+
+
+def _kill_and_go_on(notebooks: Path, moments: list[int]) -> Path:
     """Start a run, kill its process at each moment, and go on each time; return its folder."""
     arguments: list[object] = ["run", "--source", "sample", "-p", "seed", "5", "01", "03"]
     kept: dict[Path, bytes] = {}
     for moment in moments:
-        process = command(notebooks, *arguments)
-        with contextlib.suppress(Exception):
-            process.wait(moment)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        _kill_after(moment, command(notebooks, *arguments), notebooks.parent / "runs")
         for file, content in kept.items():
             assert file.read_bytes() == content, "what a finished notebook recorded has changed"
-        found = [*(notebooks.parent / "runs").glob("*/run.json")]
+        found = [*(notebooks.parent / "runs").glob("[!.]*/run.json")]  # not one half made
         if found:
             (state,) = found
             arguments = ["run", "--resume", state.parent]
@@ -308,7 +326,7 @@ def _check_killed(notebooks: Path, kills: int, seed: int) -> None:
     run = start_run("sample", given={"seed": "5"}, names=["01", "03"], out=notebooks.parent / "o")
     execute_run(run)
     moments = random.Random(seed)
-    folder = _kill_and_go_on(notebooks, [moments.uniform(0.2, 5.0) for _ in range(kills)])
+    folder = _kill_and_go_on(notebooks, [moments.randrange(12) for _ in range(kills)])
     assert _results(folder) == _results(run.folder)
     assert (folder / "report.html").is_file()
 
@@ -325,12 +343,9 @@ def test_a_run_killed_at_ten_random_moments_gives_the_same_results(notebooks):
 @pytest.mark.parametrize("kill", [signal.SIGTERM, signal.SIGKILL], ids=["to end", "kill -9"])
 def test_no_process_outlives_a_run_that_is_stopped(notebooks, tmp_path, kill):
     pid = tmp_path / "pid"
-    write_notebook(notebooks, FIRST, _telling(pid), "import time\ntime.sleep(60)")
+    write_notebook(notebooks, FIRST, _telling(pid), ENDLESS)
     process = command(notebooks, "run", "--source", "sample", "01")
-    limit = time.monotonic() + 60
-    while not (pid.exists() and pid.read_text()):
-        assert time.monotonic() < limit
-        time.sleep(0.05)
+    assert awaited(lambda: pid.exists() and pid.read_text()), "the notebook never came to its wait"
     process.send_signal(kill)
     _, error = process.communicate(timeout=PATIENCE_S)
     assert gone(int(pid.read_text()))

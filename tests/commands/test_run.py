@@ -4,14 +4,14 @@ import json
 import shutil
 import signal
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from broken import lay_out
-from tiny_notebooks import PARAMETERS, PATIENCE_S, command, gone, start_cell, write_notebook
+from tiny_notebooks import PARAMETERS, command, start_cell, write_notebook
+from waiting import PATIENCE_S, awaited, gone
 
 from helpers.base.errors import DataError
 from helpers.base.paths import DATA, REPO
@@ -418,13 +418,6 @@ def test_what_a_kernel_says_of_its_own_sockets_reaches_nobody(notebooks):
 # Stopped from outside ------------------------------------------------------------------
 
 
-def _wait_for(file: Path, seconds: float = PATIENCE_S) -> None:
-    limit = time.monotonic() + seconds
-    while not file.exists():
-        assert time.monotonic() < limit, f"{file.name} never came"
-        time.sleep(0.05)
-
-
 @pytest.fixture
 def slow_second(recording_pair, tmp_path) -> Path:
     """The second notebook waits in mid-run, once, until the test has found its process."""
@@ -435,7 +428,7 @@ def slow_second(recording_pair, tmp_path) -> Path:
         "    import os, time\\n"
         "    _ = Path(f'{first}.new').write_text(str(os.getpid()))\\n"
         "    _ = os.rename(f'{first}.new', first)\\n"
-        "    time.sleep(60)\\n"
+        "    time.sleep(3600)\\n"
     )
     file.write_text(
         file.read_text().replace(
@@ -448,7 +441,7 @@ def slow_second(recording_pair, tmp_path) -> Path:
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
 def test_a_run_stopped_in_mid_notebook_resumes_to_the_same_results(slow_second, tmp_path, kill):
     process = command(slow_second, "run", "--source", "sample", "-p", "seed", "5", "01", "03")
-    _wait_for(tmp_path / "kernel")
+    assert awaited((tmp_path / "kernel").exists), "the second notebook never came to its wait"
     kernel = int((tmp_path / "kernel").read_text())
     process.send_signal(kill)
     _, error = process.communicate(timeout=PATIENCE_S)

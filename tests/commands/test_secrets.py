@@ -9,12 +9,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from mysql_fixture import need_server
-from tiny_notebooks import PATIENCE_S, command, start_cell, write_notebook
+from tiny_notebooks import ENDLESS, command, start_cell, write_notebook
+from waiting import PATIENCE_S, awaited
 
 import helpers.data.database
 from helpers.base.paths import DATA, REPO
@@ -41,10 +42,12 @@ def notebooks(tmp_path) -> Path:
     return folder
 
 
-def _closed_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port that is taken, so that nobody else can have it, and does not listen."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
 
 
 def _option_file(folder: Path) -> Path:
@@ -93,8 +96,10 @@ def _do(notebooks: Path, name: str, environment: dict[str, str]) -> tuple[int, s
 
 @pytest.mark.parametrize("kind", ["address", "option file"])
 @pytest.mark.parametrize("name", list(COMMANDS))
-def test_no_command_tells_the_password_of_a_server_that_is_down(notebooks, tmp_path, name, kind):
-    url = _address(kind, tmp_path, port=_closed_port())
+def test_no_command_tells_the_password_of_a_server_that_is_down(
+    notebooks, tmp_path, closed_port, name, kind
+):
+    url = _address(kind, tmp_path, port=closed_port)
     code, out, error = _do(notebooks, name, _environment(tmp_path, url, WORKBOOK_DEBUG="1"))
     _check_clean(tmp_path, out, error)
     assert code == (0 if name == "run on files" else 2), error
@@ -138,9 +143,9 @@ def test_a_fault_of_the_workbook_does_not_tell_the_password(tmp_path):
     _check_clean(tmp_path, done.stdout, done.stderr)
 
 
-def test_kernels_do_not_know_the_way_to_the_server(notebooks, tmp_path):
+def test_kernels_do_not_know_the_way_to_the_server(notebooks, tmp_path, closed_port):
     assert helpers.data.database.VARIABLE in executor._SECRETS
-    url = _address("address", tmp_path, port=_closed_port())
+    url = _address("address", tmp_path, port=closed_port)
     code, _, error = _do(notebooks, "run on files", _environment(tmp_path, url, MARK="here"))
     assert (code, error) == (0, "")
     (file,) = (tmp_path / "runs").glob("*/results.json")
@@ -172,7 +177,7 @@ def shop():
 
 
 @pytest.mark.parametrize("kind", ["address", "option file"])
-def test_a_run_on_a_server_leaves_no_password(notebooks, shop, tmp_path, kind):
+def test_a_run_on_a_server_leaves_no_password(notebooks, shop, tmp_path, closed_port, kind):
     environment = _environment(tmp_path, _address(kind, tmp_path, port=shop.port))
     for name in ("init", "run"):
         code, out, error = _do(notebooks, name, environment)
@@ -183,7 +188,7 @@ def test_a_run_on_a_server_leaves_no_password(notebooks, shop, tmp_path, kind):
     assert rows == len(open_source("sample").user_behavior)
     folder = results.parent
     assert (folder / "tables").stat().st_mode & 0o077 == 0
-    down = _environment(tmp_path, _address("address", tmp_path, port=_closed_port()))
+    down = _environment(tmp_path, _address("address", tmp_path, port=closed_port))
     again = command(notebooks, "run", "--resume", folder, env=down)
     out, error = again.communicate(timeout=PATIENCE_S)
     assert (again.returncode, error) == (0, "")
@@ -208,14 +213,12 @@ def test_a_wrong_password_is_refused_without_telling_it(notebooks, shop, tmp_pat
 
 
 def test_a_run_that_is_killed_while_it_works_leaves_no_password(notebooks, shop, tmp_path):
-    write_notebook(notebooks, FIRST, "import os, time\nprint(dict(os.environ))", "time.sleep(60)")
+    write_notebook(notebooks, FIRST, "import os\nprint(dict(os.environ))", ENDLESS)
     environment = _environment(tmp_path, _address("address", tmp_path, port=shop.port))
     process = command(notebooks, *COMMANDS["run"], env=environment)
-    limit = time.monotonic() + 60
-    while not [*(tmp_path / "runs").glob("*/*.ipynb")]:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < limit
-        time.sleep(0.1)
+    executed = (tmp_path / "runs").glob
+    assert awaited(lambda: [*executed("*/*.ipynb")] or process.poll() is not None)
+    assert process.poll() is None, process.communicate()
     process.send_signal(signal.SIGKILL)
     _check_clean(tmp_path, *process.communicate())
 

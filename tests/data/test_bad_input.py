@@ -35,6 +35,7 @@ from broken import (
     set_line,
     written,
 )
+from waiting import PATIENCE_S
 
 from helpers.base.paths import REPO
 from helpers.data.files import encodings
@@ -860,7 +861,7 @@ def test_check_ends_with_code_2_and_one_paragraph(folder, name):
     change, words = REFUSED[name]
     change(folder)
     command = [sys.executable, "-m", "helpers", "check", "--source", "csv", "--path", str(folder)]
-    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     message = done.stderr.strip()

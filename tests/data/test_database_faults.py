@@ -11,13 +11,13 @@ import struct
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import mysql_fixture
 import pytest
 from mysql_fixture import execute, need_server
+from waiting import PATIENCE_S, awaited
 
 from helpers.base.errors import DataError
 from helpers.data.database import Database, open_database
@@ -26,6 +26,8 @@ from helpers.data.mysql_server import Server, private_server
 
 server, database = mysql_fixture.server, mysql_fixture.database
 
+#: The numbers of the connections of the user under test.
+READERS = "SELECT id FROM information_schema.PROCESSLIST WHERE user = 'reader'"
 CANARY = "c4n@ry:/?#%päss"
 ENCODED = "c4n%40ry%3A%2F%3F%23%25p%C3%A4ss"
 
@@ -118,11 +120,10 @@ def test_a_view_without_its_table_is_said(server, reader):
 
 
 def test_a_server_that_is_down_and_an_unknown_host_are_said(server, reader):
-    with socket.socket() as spare:
+    down = r"^127.0.0.1:\d+/shop: no MySQL server answers \(Connection refused\); start"
+    with socket.socket() as spare:  # bound, so nobody else's, and it does not listen
         spare.bind(("127.0.0.1", 0))
-        port = spare.getsockname()[1]
-    down = re.sub(r":\d+/", f":{port}/", reader)
-    refused(down, rf"^127.0.0.1:{port}/shop: no MySQL server answers \(Connection refused\); start")
+        refused(re.sub(r":\d+/", f":{spare.getsockname()[1]}/", reader), down)
     refused(reader.replace("127.0.0.1", "no-such-host.invalid"), "there is no such host; correct")
 
 
@@ -139,8 +140,9 @@ def test_a_connection_killed_in_mid_stream_never_gives_a_part(server, reader, ho
         stream = opened.stream("orders", rows=2000)
         for _ in range(after):
             next(stream)
-        query = "SELECT id FROM information_schema.PROCESSLIST WHERE user = 'reader'"
-        [(number,)] = execute(server, query)
+        # Connections of earlier tests end in their own time.
+        assert awaited(lambda: len(execute(server, READERS)) == 1)
+        [(number,)] = execute(server, READERS)
         execute(server, f"{how} {number}")
         with pytest.raises(DataError) as caught:
             list(stream)
@@ -156,8 +158,8 @@ def test_a_server_stopped_in_mid_stream_never_gives_a_part():
     with private_server() as own:
         execute(
             own,
-            "CREATE TABLE t (v CHAR(200))",
-            "INSERT INTO t SELECT REPEAT('x', 200) FROM seq_1_to_60000",
+            "CREATE TABLE t (v TEXT)",  # far more than the buffers of any socket
+            "INSERT INTO t SELECT REPEAT('x', 2000) FROM seq_1_to_60000",
         )
         with open_database(own.url) as opened:
             stream = opened.stream("t", rows=1000)
@@ -178,11 +180,13 @@ def test_a_lock_is_not_waited_for_for_ever(server, reader, monkeypatch):
 
 
 def test_a_statement_limit_of_the_server_is_said(server, reader):
-    execute(server, "SET GLOBAL max_statement_time = 0.001")
-    try:
-        refused(reader, "the server's own time limit for a statement .* raise the limit")
-    finally:
-        execute(server, "SET GLOBAL max_statement_time = 0")
+    with read_address(server.url).connect() as free, free.cursor() as cursor:
+        # The connection that takes the limit away is older than the limit, and knows none.
+        cursor.execute("SET GLOBAL max_statement_time = 0.001")
+        try:
+            refused(reader, "the server's own time limit for a statement .* raise the limit")
+        finally:
+            cursor.execute("SET GLOBAL max_statement_time = 0")
 
 
 def test_a_server_that_is_full_is_said(server, reader):
@@ -192,8 +196,12 @@ def test_a_server_that_is_full_is_said(server, reader):
 
 
 def test_a_silent_server_is_left_after_the_read_timeout(server, reader):
-    execute(server, "CREATE VIEW slow AS SELECT SLEEP(5) AS v")
-    refused(f"{reader}?read_timeout=1", "did not answer for 1 s while .*read_timeout=3600", "slow")
+    execute(server, "CREATE VIEW slow AS SELECT SLEEP(3600) AS v")
+    try:
+        refused(f"{reader}?read_timeout=1", "answer for 1 s while .*read_timeout=3600", "slow")
+    finally:  # else the next test waits for the view
+        for (number,) in execute(server, READERS):
+            execute(server, f"KILL {number}")
 
 
 def test_a_table_dropped_or_changed_within_the_snapshot_is_said(server, reader):
@@ -248,7 +256,7 @@ def test_a_login_that_needs_more_says_what_to_install(plugin, pattern, monkeypat
     other = OtherLogin(plugin)
     other.start()
     refused(f"mysql://reader:{ENCODED}@127.0.0.1:{other.port}/shop", pattern)
-    other.join(5)
+    other.join(PATIENCE_S)
 
 
 def test_ctrl_c_in_mid_stream_closes_the_connection(server, reader):
@@ -257,12 +265,7 @@ def test_ctrl_c_in_mid_stream_closes_the_connection(server, reader):
         next(stream)
         with pytest.raises(KeyboardInterrupt):
             stream.throw(KeyboardInterrupt)
-        for _ in range(100):
-            query = "SELECT id FROM information_schema.PROCESSLIST WHERE user = 'reader'"
-            if not execute(server, query):
-                break
-            time.sleep(0.05)
-        assert not execute(server, query)
+        assert awaited(lambda: not execute(server, READERS))
         assert opened.count("orders") == 60_000
 
 

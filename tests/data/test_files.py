@@ -7,8 +7,6 @@ import gzip
 import io
 import itertools
 import os
-import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from memory import peak_mb
 
 from helpers.base.errors import DataError
 from helpers.data.chunks import Chunk
@@ -611,27 +610,13 @@ def test_two_parquet_columns_of_one_name_are_refused(tmp_path):
 
 # --- Memory and progress -------------------------------------------------------------------
 
-_PEAK = """
-import pathlib, resource, sys
-from helpers.data.schema_file import Part
+_READ = """
+import pathlib, sys
 from helpers.data.files import stream_files
-part = Part("users", files=({name!r},))
-rows = sum(len(c.frame) for c in stream_files(part, pathlib.Path({folder!r})))
-status = pathlib.Path("/proc/self/status")
-if status.exists():  # what getrusage says there is inherited from the process before
-    peak = int(status.read_text().split("VmHWM:")[1].split()[0]) / 1024
-else:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-print(rows, peak)
+from helpers.data.schema_file import StoredTable
+part = StoredTable("users", files=(sys.argv[2],))
+print(sum(len(c.frame) for c in stream_files(part, pathlib.Path(sys.argv[1]))))
 """
-
-
-def peak_mb(folder: Path, name: str) -> tuple[int, float]:
-    """Return the rows of a file, and the peak memory of a process that reads it."""
-    code = _PEAK.format(folder=str(folder), name=name)
-    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    n, peak = run.stdout.split()
-    return int(n), float(peak)
 
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet"])
@@ -651,10 +636,11 @@ def test_a_file_ten_times_larger_needs_no_more_memory(tmp_path, ending):
                 big = pa.concat_tables([table] * times)
                 writer.write_table(big, row_group_size=len(big))  # all in one group
     (small_rows, small), (large_rows, large) = (
-        peak_mb(tmp_path, f"t{times}{ending}") for times in (1, 10)
+        peak_mb(_READ, tmp_path, f"t{times}{ending}") for times in (1, 10)
     )
-    assert large_rows == 10 * small_rows == 10 * n
-    assert large < 1.2 * small
+    assert int(large_rows) == 10 * int(small_rows) == 10 * n
+    more = 9 * frame.astype("str").memory_usage(deep=True).sum() / 2**20
+    assert large - small < more / 2  # of what it would take to hold the further rows
 
 
 def test_a_bar_counts_all_bytes_and_quick_reads_draw_none(tmp_path, monkeypatch, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ import psutil
 import pymysql
 import pytest
 from mysql_fixture import execute, gone, need_server, processes
+from waiting import PATIENCE_S, as_typed, awaited
 
 from helpers.base.errors import DataError
 from helpers.data import mysql_server
@@ -56,7 +58,7 @@ def test_two_servers_have_nothing_in_common(server):
         assert other.folder != server.folder
         assert read_address(other.url).password != read_address(server.url).password
         folder = other.folder
-    assert gone(folder, within_s=1)
+    assert gone(folder)
     assert server.running
     execute(server, "SELECT 1")
 
@@ -78,37 +80,63 @@ def test_it_is_gone_after_an_exception_and_its_place_is_chosen():
         assert not processes(folder)
 
 
+@pytest.mark.parametrize("mode", [0o700, 0o755], ids=["private", "for all"])
+def test_any_place_for_temporary_files_will_do(monkeypatch, mode):
+    """One of root's own, which the server's user may not enter; one too long for a socket."""
+    need_server()
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "a-folder-whose-name-is-long" / ("x" * 100)
+        place.mkdir(parents=True)
+        os.chmod(folder, mode)
+        monkeypatch.setattr(tempfile, "tempdir", str(place))
+        with private_server() as running:
+            execute(running, "SELECT 1")
+            was = running.folder, running.socket.parent
+            assert len(os.fsencode(running.socket)) <= 104
+        assert all(map(gone, was))
+        monkeypatch.undo()
+
+
 CHILD = """
-import sys, time
+import sys
 from helpers.data.mysql_server import private_server
 with private_server() as server:
     print(server.folder, flush=True)
-    time.sleep(60)
+    sys.stdin.read()  # until it is ended, or the test is
 """
+
+
+def started(**pipes: object) -> subprocess.Popen:
+    """Start a process that has a server and waits for its end."""
+    words = as_typed(sys.executable, "-c", CHILD)
+    return subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, **pipes)
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_it_is_gone_when_its_process_is_ended(end):
     need_server()
-    with subprocess.Popen(
-        [sys.executable, "-c", CHILD], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as child:
+    with started(stdout=subprocess.PIPE, text=True) as child:
         folder = child.stdout.readline().strip()
         assert len(processes(folder)) == 2
         child.send_signal(end)
-        child.wait(180)
+        child.wait(PATIENCE_S)
     assert gone(folder)
 
 
 def test_it_is_gone_when_its_process_is_killed_while_it_is_made():
     need_server()
-    with subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.DEVNULL) as child:
-        orders = []
-        while not orders:  # the keeper's own command line: what it is to do, as JSON
-            for keeper in psutil.Process(child.pid).children():
-                orders = [part for part in keeper.cmdline() if part.startswith("{")]
+    with started(stdout=subprocess.DEVNULL) as child:
+
+        def orders() -> list[str]:
+            """The keeper's own command line says what it is to do, as JSON."""
+            keepers = psutil.Process(child.pid).children()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                return [part for each in keepers for part in each.cmdline() if part[0:1] == "{"]
+            return []
+
+        found = awaited(orders, every_s=0)
         child.kill()
-    folder = Path(json.loads(orders[0])["log"]).parent
+    folder = Path(json.loads(found[0])["log"]).parent
     assert gone(folder)
 
 
@@ -128,7 +156,7 @@ def test_a_server_that_does_not_start_says_why(monkeypatch):
     ):
         pass
     assert "\n" not in str(caught.value)
-    assert gone(folders[0], within_s=1)
+    assert gone(folders[0])
 
 
 def test_a_port_that_is_taken_or_wrong_is_refused():
@@ -139,6 +167,19 @@ def test_a_port_that_is_taken_or_wrong_is_refused():
             private_server(port=port).__enter__()
     with pytest.raises(DataError, match="cannot use port 70000: a port is a number from 1"):
         private_server(port=70_000).__enter__()
+
+
+def test_a_spare_port_that_is_taken_before_the_server_has_it_is_replaced(monkeypatch):
+    need_server()
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        spare = [taken.getsockname()[1], free.getsockname()[1]]
+        free.close()
+        ports = iter(spare)
+        monkeypatch.setattr(mysql_server, "_port", lambda wanted: next(ports))
+        with private_server() as server:
+            assert server.port == spare[1]
+            execute(server, "SELECT 1")
 
 
 def test_a_machine_without_a_server_says_what_to_install(monkeypatch):

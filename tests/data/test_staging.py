@@ -19,6 +19,7 @@ from broken import ROWS, lay_out, schema
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tables import raw_view
+from waiting import PATIENCE_S
 
 from helpers.base.errors import DataError
 from helpers.base.paths import REPO
@@ -415,7 +416,10 @@ DIRTY = st.lists(st.tuples(*VALUES.values()).map(",".join), max_size=30)
 GOOD = [f"{kind},a,2025-01-01,click,,,{k}" for k, kind in enumerate("uvw")]
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=8,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(rows=DIRTY, cut=st.integers(1, 30), size=st.integers(1, 7))
 def test_every_row_of_a_dirty_log_is_kept_or_counted_wherever_it_is_cut(folder, rows, cut, size):
     """Cuts between files and between pieces change nothing."""
@@ -541,7 +545,7 @@ def test_two_processes_at_once_both_get_whole_tables(folder, kept):
         subprocess.Popen(command, cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for _ in range(2)
     ]
-    told = [process.communicate(timeout=180) for process in both]
+    told = [process.communicate(timeout=PATIENCE_S) for process in both]
     assert [(out.decode().strip(), err.decode()) for out, err in told] == [("2000", "")] * 2
     assert len(list(kept.iterdir())) == 1
 

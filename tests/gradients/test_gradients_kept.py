@@ -8,12 +8,12 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from waiting import awaited
 
 from helpers.backend import keras, tf
 from helpers.base.paths import REPO
@@ -317,7 +317,7 @@ def test_a_file_that_is_no_piece_is_refused(tmp_path, facts):
 
 
 SCRIPT = """
-    import sys, time
+    import pathlib, sys
     import numpy as np
     from helpers.backend import keras
     from helpers.gradients import PerSampleGradients, kept
@@ -330,28 +330,31 @@ SCRIPT = """
     def half(share):
         return lambda y, p: share * (p[:, 0] - y) ** 2
     engine = PerSampleGradients(model, half(0.5))
-    norms = engine._norms
-    def slowly(*args, **kwargs):
-        time.sleep(float(sys.argv[2]))
+    norms, calls = engine._norms, []
+    def stopping(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == int(sys.argv[2]):
+            pathlib.Path(sys.argv[1] + ".waits").touch()
+            sys.stdin.read()  # until it is killed, or the test is
         return norms(*args, **kwargs)
-    engine._norms = slowly
+    engine._norms = stopping
     engine.write_norms(sys.argv[1], x, y, batch_size=4, progress=False)
 """
 
 
 def test_a_killed_process_is_gone_on_from_by_another_one_to_the_same_bytes(tmp_path):
-    def start(out, seconds):
-        command = [sys.executable, "-W", "error", "-c", textwrap.dedent(SCRIPT), str(out), seconds]
-        return subprocess.Popen(command, cwd=REPO, stderr=subprocess.PIPE)
+    def start(out, stops):
+        command = [sys.executable, "-W", "error", "-c", textwrap.dedent(SCRIPT), str(out), stops]
+        return subprocess.Popen(command, cwd=REPO, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
 
     out, whole = tmp_path / "norms.parquet", tmp_path / "whole.parquet"
-    running = start(out, "0.4")
-    while len([*tmp_path.glob("norms.parquet.pieces/0*.parquet")]) < 2 and running.poll() is None:
-        time.sleep(0.05)
+    running = start(out, "6")  # of ten batches; two make a piece
+    waits = tmp_path / "norms.parquet.waits"
+    assert awaited(lambda: waits.exists() or running.poll() is not None)
     os.kill(running.pid, signal.SIGKILL)
+    assert waits.exists(), running.communicate()
     running.communicate()
-    kept_files = {f: f.stat().st_mtime_ns for f in tmp_path.glob("*.pieces/0*.parquet")}
-    assert kept_files
+    assert len([*tmp_path.glob("norms.parquet.pieces/0*.parquet")]) == 2
     assert not out.exists()
     for file in (out, whole):
         done = start(file, "0")

@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
+from helpers.base.bars import bar_delay_s
 from helpers.base.errors import DataError
 from helpers.base.words import near_match, repeated
 from helpers.data.files.encodings import plausible_encodings
@@ -95,7 +96,9 @@ def look_at_folder(folder: Path, *, progress: bool = False) -> tuple[list[Look],
         )
     looks, skipped = [], {}
     paths = sorted(p for p in folder.iterdir() if p.is_file() and p.name[0] not in "._")
-    bar = tqdm(paths, "files", unit=" files", delay=2, leave=False, disable=not progress)
+    bar = tqdm(
+        paths, "files", unit=" files", delay=bar_delay_s(), leave=False, disable=not progress
+    )
     for path in bar:
         if not path.name.lower().endswith(_ENDINGS):
             for endings, remedy in _NO_TABLES.items():
@@ -407,7 +410,7 @@ def look_at_server(url: str | None = None) -> tuple[list[Look], dict[str, str]]:
     with open_database(url) as database:
         for name in database.table_names():
             columns = list(database.columns(name))
-            chunks = iter(database.stream(name, columns, rows=ROWS))
+            chunks = database.stream(name, columns, rows=ROWS)
             first = next(chunks, None)
             chunks.close()
             if first is None or first.frame.empty:

@@ -132,7 +132,10 @@ class Cleaner:
         frame, part = chunk.frame, self.part
         live = ~self._left_out(frame)
         columns: dict[str, pd.Series] = {}
-        for rank, source in enumerate(self._plan.sources):
+        plan = self._plan
+        if plan is None:
+            raise RuntimeError("Columns are resolved by header() before rows are cleaned.")
+        for rank, source in enumerate(plan.sources):
             name = source.column.name
             if source.constant:
                 columns[name] = text_series(pa.repeat(source.constant, len(frame)))
@@ -146,7 +149,7 @@ class Cleaner:
                 if rows.any():
                     self._drop(fault, rows, chunk, source.column, stored)
                     live &= ~rows
-        for name in self._plan.extra:
+        for name in plan.extra:
             stored = Stored(frame[name], decimal=part.decimal)
             columns[name] = _cast_extra(stored, as_text=part.table == "users")
         return np.flatnonzero(live), columns

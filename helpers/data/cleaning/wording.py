@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -50,8 +51,8 @@ def reasons(
 
 
 def with_kinds(
-    dropped: Iterable[Mapping[str, object]], schema_file: SchemaFile
-) -> list[dict[str, object]]:
+    dropped: Iterable[Mapping[str, Any]], schema_file: SchemaFile
+) -> list[dict[str, Any]]:
     """Return counts of dropped rows with their kinds, also those that were kept without.
 
     An earlier version kept the sentences only. A sentence is looked up whole among all that can

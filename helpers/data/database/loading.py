@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from sqlalchemy import Connection
 from tqdm.auto import tqdm
 
+from helpers.base.bars import bar_delay_s
 from helpers.base.errors import DataError
 from helpers.base.paths import DATA
 from helpers.data.database.tables import Database
@@ -74,7 +75,9 @@ def load_table(
         return 0
     columns, done = list(first.columns), 0
     _add_columns(database, name, first)
-    bar = tqdm(desc=f"table {name}", unit=" rows", delay=2, leave=False, disable=not progress)
+    bar = tqdm(
+        desc=f"table {name}", unit=" rows", delay=bar_delay_s(), leave=False, disable=not progress
+    )
     doing = f'writing table "{name}"'
     with bar, database.connected() as connection:
         with database.told(doing):

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 from tqdm.auto import tqdm
 
+from helpers.base.bars import bar_delay_s
 from helpers.base.errors import DataError
 from helpers.base.words import listed, near_match
 from helpers.data.schema_file import StoredTable
@@ -79,8 +80,8 @@ def _found(part: StoredTable, folder: Path) -> list[Path]:
     names = [part.table + ending for ending in _ENDINGS]
     found = [folder / name for name in names if os.path.lexists(folder / name)]
     if len(found) > 1:
-        names = " and ".join(f.name for f in found)
-        raise DataError(f"{folder.name} holds {names}; keep one of them.")
+        both = " and ".join(f.name for f in found)
+        raise DataError(f"{folder.name} holds {both}; keep one of them.")
     table = canonical_tables().get(part.table)
     if found or (table and not table.needed):
         return found
@@ -179,7 +180,7 @@ def meter(file: Path, size: int, progress: bool) -> Any:
         desc=file.name,
         unit="B",
         unit_scale=True,
-        delay=2,
+        delay=bar_delay_s(),
         leave=False,
         disable=not progress,
     )
@@ -187,4 +188,11 @@ def meter(file: Path, size: int, progress: bool) -> Any:
 
 def column_meter(total: int, what: str, progress: bool) -> Any:
     """Return a bar of columns that are looked at; quick looks draw none."""
-    return tqdm(total=total, desc=what, unit=" columns", delay=2, leave=False, disable=not progress)
+    return tqdm(
+        total=total,
+        desc=what,
+        unit=" columns",
+        delay=bar_delay_s(),
+        leave=False,
+        disable=not progress,
+    )

@@ -21,6 +21,7 @@ from helpers.experiments.study.arms import CORRECTED, QUICK, Arm, arm_of, compar
 from helpers.experiments.study.comparison import Comparison, Settings
 from helpers.experiments.study.plans import ORACLE
 from helpers.experiments.ways import SUSPECTS
+from helpers.models import Trainer
 from helpers.samples import Samples
 from helpers.samples.noise import Noise
 
@@ -96,7 +97,8 @@ def _all_rows(
     folder: Path | None,
     progress: bool,
 ) -> pd.DataFrame:
-    found, trainers = [], {}
+    found: list[dict[str, float | str]] = []
+    trainers: dict[str, Trainer] = {}
     cells = [(kind, noise) for kind in kinds for noise in noises]
     for kind, noise in tqdm(cells, desc="act", leave=False, disable=not progress):
         genuine = noise is not None or samples.truth is not None
@@ -120,7 +122,7 @@ def _rows(comparison: Comparison, arms: dict[str, Arm], role: str) -> list[dict[
         table = compare(
             comparison, arms["uniform"], arm, role, metrics=_COMPARED.values()
         ).set_index("metric")
-        row = {"data": comparison.data, "noise_kind": comparison.noise_kind}
+        row: dict[str, float | str] = {"data": comparison.data, "noise_kind": comparison.noise_kind}
         row |= {"model": comparison.kind, "action": action}
         row |= {"dropped": float((~comparison.plans[action].kept).mean()), "auc": mean[action]}
         for prefix, metric in _COMPARED.items():
