@@ -79,7 +79,7 @@ def with_kinds(
     unknown = (DropKind.UNREADABLE, "")
     kept = []
     for row in dropped:
-        kind, column = known.get((row.get("table"), row.get("reason")), unknown)
+        kind, column = known.get((str(row.get("table")), str(row.get("reason"))), unknown)
         kept.append({"kind": str(kind), "column": column, **row})
     return kept
 
