@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 __all__ = [
+    "KERNEL_PATIENCE_S",
     "NOTEBOOKS",
     "execute",
     "find",
