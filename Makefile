@@ -13,6 +13,7 @@ READY = .venv/ready
 SITE_READY = .venv/ready-site
 PEERS = .venv-peers
 PEERS_READY = $(PEERS)/ready
+LOWEST = build/lowest
 NOTEBOOKS = $(wildcard notebooks/*.ipynb)
 # A stored notebook holds no progress bars, so nbval's kernels must draw none (before 1e9 seconds).
 # Its timeouts are last resorts: a busy machine fails no cell.
@@ -23,7 +24,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 unexport MPLBACKEND # a backend chosen by a shell would keep figures out of the notebooks
 
 .DEFAULT_GOAL = help
-.PHONY: help run test test-all check lab site bench bench-peers study attribution mutants refresh new-notebook slides hooks lock clean
+.PHONY: help run test test-all test-lowest coverage check lab site bench bench-peers study attribution mutants refresh new-notebook slides hooks lock clean
 
 help: ## print this list
 	@echo 'make TARGET [ARGS="..."] [PYTHON=python3.12]'
@@ -40,9 +41,31 @@ test-all: $(SITE_READY) check ## every check and test
 	$(PY) -m pytest -n 2 --dist loadfile --doctest-modules tests helpers
 	$(if $(NOTEBOOKS),$(NBVAL) -n 2 --dist loadfile notebooks)
 
-check: $(READY) ## style of the code
+# Old packages warn of what newer ones took away: here a warning is no error. What is installed does
+# not agree with constraints.txt, as one file tests.
+test-lowest: $(READY) ## the tests with the lowest versions that pyproject.toml allows
+	@$(PY) -m pip install --quiet "uv>=0.9,<1"
+	@rm -rf $(LOWEST) && mkdir -p $(LOWEST)
+	@.venv/bin/uv pip compile --quiet --resolution lowest-direct --all-extras --no-annotate --no-header \
+	  --python-version $(lastword $(VERSIONS)) --output-file $(LOWEST)/versions.txt pyproject.toml
+	@.venv/bin/uv venv --quiet --no-python-downloads --python $(lastword $(VERSIONS)) $(LOWEST)/venv
+	@.venv/bin/uv pip install --quiet --python $(LOWEST)/venv -r $(LOWEST)/versions.txt
+	@.venv/bin/uv pip install --quiet --python $(LOWEST)/venv --no-deps -e .
+	$(LOWEST)/venv/bin/python -m pytest -n 2 --dist loadfile -m "not slow" -o filterwarnings=default \
+	  --disable-warnings --ignore tests/test_environment.py $(or $(ARGS),tests)
+
+coverage: $(SITE_READY) ## what the tests run of helpers: build/coverage/index.html
+	@rm -f .coverage .coverage.*
+	$(PY) -m coverage run -m pytest -n 2 --dist loadfile --doctest-modules -m "not slow" \
+	  $(or $(ARGS),tests helpers)
+	@$(PY) -m coverage combine --quiet
+	@$(PY) -m coverage html --quiet --fail-under=0
+	$(PY) -m coverage report $(if $(ARGS),--fail-under=0)
+
+check: $(READY) ## style and types of the code
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m mypy
 
 lab: $(READY) ## open the workbook in JupyterLab
 	@$(PY) -m jupyterlab notebooks/00_start_here.ipynb $(ARGS)
@@ -90,7 +113,7 @@ lock: $(READY) ## renew constraints.txt with the newest versions that pyproject.
 	@mv .venv/constraints.txt constraints.txt
 
 clean: ## remove .venv, caches and build files; runs/ stays
-	@rm -rf .venv $(PEERS) .cache .hypothesis .pytest_cache .ruff_cache build dist *.egg-info
+	@rm -rf .venv $(PEERS) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
 	@find helpers tests bench notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) \
 	  -prune -exec rm -rf {} + 2>/dev/null || true
 

@@ -102,8 +102,8 @@ class Task:
 
     def borders(self) -> tuple[str, str, str] | None:
         """Return the first days of attribution, valid and test, or None."""
-        days = (self.attribution_from, self.valid_from, self.test_from)
-        return days if all(days) else None  # type: ignore[return-value]
+        attribution, valid, test = self.attribution_from, self.valid_from, self.test_from
+        return (attribution, valid, test) if attribution and valid and test else None
 
 
 @cache

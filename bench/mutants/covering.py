@@ -129,8 +129,8 @@ def tests_of(mutant: Mutant, covering: Covering, *, most_s: float) -> tuple[list
     """Return the tests that can notice a fault, fastest first, and whether these are all.
 
     Lines that run when a module is imported belong to no test: for those of a function, such as
-    its defaults, take the tests of the function's body; for a constant of the module, those of
-    the whole module.
+    its defaults, take the tests of the function's body; for a constant of the module, or of a class
+    without a body that runs, those of the whole module.
 
     Args:
         mutant: the fault.
@@ -140,6 +140,9 @@ def tests_of(mutant: Mutant, covering: Covering, *, most_s: float) -> tuple[list
     able = covering.of_lines(mutant.file, *mutant.lines)
     if not able:
         able = covering.of_lines(mutant.file, *mutant.around)
+    if not able:  # such as a field of a class: no line of it runs when it is used
+        last = max(covering.lines.get(mutant.file, ()), default=0)
+        able = covering.of_lines(mutant.file, 1, last)
     chosen, spent = [], 0.0
     for test in sorted(able, key=lambda test: (covering.took[test], test)):
         spent += covering.took[test]

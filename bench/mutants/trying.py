@@ -254,6 +254,7 @@ def run_tests(
     picked = _Picked(order, known, most_s or {}, listener)
     files = [str(path) for path in files]
     quiet = ["-q", "-p", "no:cacheprovider", "--no-header", "--tb=line", "--doctest-modules"]
+    quiet += ["-m", "not slow"]  # as in make test, which must notice a fault
     # Rewritten assertions would load a module that is named for its doctests from its own file.
     quiet += ["--assert=plain", "-W", "ignore:Module already imported"]
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # nbval takes seconds to import

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.util import hash_array
 
 __all__ = ["digest_of"]
 
@@ -80,7 +81,7 @@ def _of_array(array: np.ndarray) -> Iterator[str | memoryview]:
     if array.dtype.hasobject:
         yield from _parts(array.tolist())
     else:
-        yield memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        yield np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def _of_column(column: pd.Series | pd.Index) -> Iterator[str | memoryview]:
@@ -91,7 +92,8 @@ def _of_column(column: pd.Series | pd.Index) -> Iterator[str | memoryview]:
         yield from _of_array(values)
         return
     try:
-        hashes = pd.util.hash_array(values, categorize=True)
+        # pandas hands this function out when it is asked for, so its type is not known.
+        hashes = hash_array(values, categorize=True)  # type: ignore[operator]
     except TypeError:  # lists and the like
         yield from _parts([*map(_plain, values)])
     else:

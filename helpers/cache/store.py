@@ -26,7 +26,7 @@ import time
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from helpers.base.paths import REPO
 from helpers.base.small_files import check_path, own_file, read_json, refuse_links
@@ -86,9 +86,9 @@ def cached(
         >>> del os.environ["WORKBOOK_CACHE"]
     """
     entry = cache_folder() / name / _digest(name, key)
-    found, result = _read(entry, load)
+    found, kept = _read(entry, load)
     if found:
-        return result
+        return cast(T, kept)
     result = build()
     try:
         _write(entry, key, result, save, keep or _KEPT_ENTRIES)

@@ -209,7 +209,7 @@ def _pictures(cell: Record) -> list[str]:
     for output in outputs if isinstance(outputs, list) else []:
         data = output.get("data") if isinstance(output, dict) else None
         image = data.get("image/png") if isinstance(data, dict) else None
-        lines = image if isinstance(image, list) else [image]
+        lines: list[Any] = image if isinstance(image, list) else [image]
         if all(isinstance(line, str) for line in lines):
             text = "".join("".join(lines).split())
             found += [text] if re.fullmatch("[A-Za-z0-9+/]+={0,2}", text) else []

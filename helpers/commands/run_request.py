@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from helpers.base.errors import DataError
 from helpers.base.paths import REPO
 from helpers.base.small_files import read_text
@@ -191,9 +193,10 @@ def _stated(name: str, entry: Entry) -> str:
     """Return the value of a line ``name: value`` as it is written, for :func:`convert`."""
     if not name.isidentifier():
         raise entry.fault('must name parameters; write lines like "epochs: 5"')
-    if entry.is_section or entry.is_list or entry.is_unstated:
+    if not isinstance(entry.node, yaml.ScalarNode) or entry.is_unstated:
         raise entry.wrong("one value")
-    return entry.node.value
+    text: str = entry.node.value
+    return text
 
 
 def _folder(path: str) -> str:

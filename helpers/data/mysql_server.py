@@ -337,7 +337,7 @@ def _last_words(log: Path) -> str:
 
 def _stop(keeper: subprocess.Popen | None, folders: set[Path]) -> None:
     """Close the pipe and wait until the keeper has ended the server and removed the folder."""
-    if keeper is not None:
+    if keeper is not None and keeper.stdin is not None:
         keeper.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             keeper.wait(_STOP_S)

@@ -124,7 +124,9 @@ def open_source(
         )
     return Tables(
         name=name,
-        **frames,
+        user_behavior=frames["user_behavior"],
+        product_features=frames["product_features"],
+        users=frames["users"],
         task=mapped.task,
         fingerprint=_of(staged.facts["fingerprint"], mapped, seed),
         notes=notes,
@@ -187,8 +189,8 @@ def stage_source(
     if name == "mysql":
         with open_database() as database, database.snapshot():
             found = _server_print(database, mapped)
-            stream = _server_stream(database, mapped, progress=progress)
-            staged = _kept(mapped, stream, found, name, database.shown)
+            rows = _server_stream(database, mapped, progress=progress)
+            staged = _kept(mapped, rows, found, name, database.shown)
         return staged, _labelled(mapped, staged)
     folder = _folder(name, path)
 

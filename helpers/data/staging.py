@@ -201,7 +201,7 @@ def _drop_repeats(
         if column not in assembly.columns():
             continue
         rows, first = assembly.drop_repeats(column)
-        if not rows:
+        if not rows or first is None:
             continue
         counts.append({"table": name, "reason": reason, "rows": rows})
         everything = sum(r.rows + r.unread for r in read)
@@ -366,7 +366,7 @@ class _Writer:
     def _digest(self, rows: pa.Table) -> np.ndarray:
         self._connection.register("chunk", rows)
         query = f"SELECT hash(chunk, {self._number}) AS d FROM chunk"
-        return self._connection.execute(query).fetchnumpy()["d"]
+        return np.asarray(self._connection.execute(query).fetchnumpy()["d"])
 
 
 def _types(frame: pd.DataFrame) -> pa.Schema:
@@ -389,7 +389,7 @@ def _fitted(frame: pd.DataFrame, schema: pa.Schema, where: str) -> dict[str, pd.
     Raises:
         DataError: a column that held numbers holds text that is none.
     """
-    columns = dict(frame.reindex(columns=schema.names).items())
+    columns = {str(n): values for n, values in frame.reindex(columns=schema.names).items()}
     for field in schema:
         values = columns[field.name]
         if field.type == pa.string() and not isinstance(values.dtype, pd.StringDtype):

@@ -11,7 +11,7 @@ import duckdb
 import pandas as pd
 
 from helpers.data.staging import Staged
-from helpers.data.whole_table import name_sql, read_frame, text_sql
+from helpers.data.whole_table import name_sql, one_row, read_frame, text_sql
 from helpers.schema import Task
 
 __all__ = ["SAMPLES", "draw_users", "frames_of", "totals_of_all_users"]
@@ -46,13 +46,12 @@ def draw_users(connection: duckdb.DuckDBPyConnection, task: Task, *, max_users: 
         FROM ({_samples_by_user(task)})
         """
     )
-    users, samples = connection.execute(
-        "SELECT count(*), coalesce(sum(samples), 0) FROM counted"
-    ).fetchone()
+    query = "SELECT count(*), coalesce(sum(samples), 0) FROM counted"
+    users, samples = one_row(connection, query)
     wanted = users if max_users in (0, None) else min(max_users, users)
     if max_users is None and samples > SAMPLES:
         query = f"SELECT count(*) FROM counted WHERE so_far <= {SAMPLES}"
-        wanted = max(connection.execute(query).fetchone()[0], min(users, 2))
+        wanted = max(one_row(connection, query)[0], min(users, 2))
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE drawn AS SELECT user_id FROM counted WHERE place <= {wanted}"
     )

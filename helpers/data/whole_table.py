@@ -31,6 +31,7 @@ __all__ = [
     "joins",
     "name_sql",
     "narrowed",
+    "one_row",
     "pieces",
     "read_frame",
     "text_sql",
@@ -88,6 +89,23 @@ def text_sql(value: object) -> str:
         "'it''s'"
     """
     return "'" + str(value).replace("'", "''") + "'"
+
+
+def one_row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
+    """Return the one row of a query that always has one, such as a count.
+
+    Raises:
+        ValueError: it gave none.
+
+    Example:
+        >>> with duckdb.connect() as connection:
+        ...     one_row(connection, "SELECT 1, 'a'")
+        (1, 'a')
+    """
+    row = connection.execute(query).fetchone()
+    if row is None:
+        raise ValueError(f"A query must give one row and gave none: {query}")
+    return row
 
 
 class Assembly:
@@ -154,7 +172,8 @@ class Assembly:
             """
         )
         self._connection.execute("INSERT INTO gone FROM repeats")
-        return self._connection.execute("SELECT count(*), min(_place) FROM repeats").fetchone()
+        count, first = one_row(self._connection, "SELECT count(*), min(_place) FROM repeats")
+        return count, first
 
     def write(self, target: Path, *, decimal_comma: bool = False, success: str = "") -> int:
         """Write the table, and return how many rows were kept.
@@ -168,7 +187,7 @@ class Assembly:
         typed = self._typed(kinds, decimal_comma)
         chosen = ", ".join(f"{sql} AS {name_sql(n)}" for n, sql in typed.items())
         query = f"SELECT {chosen} FROM {self._rows}"
-        if self._connection.execute("SELECT count(*) FROM gone").fetchone()[0]:
+        if one_row(self._connection, "SELECT count(*) FROM gone")[0]:
             query += " ANTI JOIN gone USING (_place) ORDER BY _place"  # a join loses the order
         if "label" in kinds:
             query = _unfolded(query, kinds, success)
@@ -176,17 +195,19 @@ class Assembly:
             f"COPY ({query}) TO {text_sql(target)} (FORMAT parquet, COMPRESSION lz4_raw)"
         )
         kept = f"SELECT (SELECT count(*) FROM {self._rows}) - (SELECT count(*) FROM gone)"
-        return self._connection.execute(kept).fetchone()[0]
+        rows: int = one_row(self._connection, kept)[0]
+        return rows
 
     def _typed(self, kinds: dict[str, str], decimal_comma: bool) -> dict[str, str]:
         """Return each column in its type, as SQL."""
         other = {n: self._other(n, k, decimal_comma) for n, k in kinds.items()}
-        questions = {n: pair[0] for n, pair in other.items() if pair}
+        found = {n: pair for n, pair in other.items() if pair}
+        questions = {n: pair[0] for n, pair in found.items()}
         if len(questions) <= _ASKED or not self._files:
             answers = ask(self._connection, questions, self._rows)
         else:
             answers = self._asked_by_file(questions)
-        return {n: other[n][1] if answers.get(n) else name_sql(n) for n in kinds}
+        return {n: found[n][1] if answers.get(n) else name_sql(n) for n in kinds}
 
     def _asked_by_file(self, questions: dict[str, str]) -> dict[str, bool]:
         """Return whether each question is answered with yes in a file, and in none with no.
@@ -308,11 +329,12 @@ def joins(connection: duckdb.DuckDBPyConnection, files: dict[str, Path], where: 
         if table not in files:
             continue
         other = f"read_parquet({text_sql(files[table])})"
-        lost, all_rows = connection.execute(
+        lost, all_rows = one_row(
+            connection,
             f"SELECT sum(n) FILTER (partner IS NULL), sum(n) FROM "
             f"(SELECT {column} AS key, count(*) AS n FROM {log} GROUP BY key) LEFT JOIN "
-            f"(SELECT {column} AS partner FROM {other}) ON key = partner"
-        ).fetchone()
+            f"(SELECT {column} AS partner FROM {other}) ON key = partner",
+        )
         share = float(lost or 0) / float(all_rows)
         if share == 1:
             raise DataError(
@@ -331,7 +353,7 @@ def joins(connection: duckdb.DuckDBPyConnection, files: dict[str, Path], where: 
 
 def _shape(connection: duckdb.DuckDBPyConnection, rows: str, column: str) -> str:
     """Return how an id is written, without the id: it may name a person."""
-    value = connection.execute(f"SELECT {column} FROM {rows} LIMIT 1").fetchone()[0]
+    value = one_row(connection, f"SELECT {column} FROM {rows} LIMIT 1")[0]
     shape = re.sub(r"[^\W\d_]", lambda m: "A" if m[0].isupper() else "a", value)
     shape = re.sub(r"\d", "9", shape)
     return f'"{shape[:40]}"'

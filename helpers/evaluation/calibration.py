@@ -288,7 +288,8 @@ class Recalibration:
 
     def apply(self, logits: ArrayLike) -> Floats:
         """Return the recalibrated probabilities, shape ``(n,)``."""
-        return expit(self.logits(logits))
+        probabilities: Floats = expit(self.logits(logits))
+        return probabilities
 
 
 def fit_recalibration(labels: ArrayLike, logits: ArrayLike) -> Recalibration:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -239,7 +240,7 @@ def paired_worlds(
 def _user_codes(labels: ArrayLike, rows: tuple[int, ...], users: ArrayLike) -> Integers:
     if np.shape(labels)[:1] != rows:
         raise ValueError(f"labels must have one value a row; got {np.shape(labels)} for {rows}.")
-    codes, found = group_codes(users, len(labels), name="users")
+    codes, found = group_codes(users, len(np.asarray(labels)), name="users")
     if len(found) < 2:
         raise ValueError(f"an interval over users needs at least 2 users; got {len(found)}.")
     return codes
@@ -326,15 +327,16 @@ def _difference(before: Statistic, after: Statistic) -> Statistic:
     return lambda counts: after(counts) - before(counts)
 
 
-def _ratio(totals: Floats, weights: Floats) -> Statistic:
+def _ratio(totals: NDArray[Any], weights: NDArray[Any]) -> Statistic:
     """Return sum(total) / sum(weight) over the drawn users; NaN where no drawn user has weight."""
     totals, weights = totals.astype(np.float64), weights.astype(np.float64)
     return lambda counts: _divide(counts @ totals, counts @ weights)
 
 
-def _divide(numerator: NDArray, denominator: NDArray) -> Floats:
+def _divide(numerator: NDArray[Any], denominator: NDArray[Any]) -> Floats:
     out = np.full(len(numerator), np.nan)
-    return np.divide(numerator, denominator, out=out, where=denominator > 0)
+    np.divide(numerator, denominator, out=out, where=denominator > 0)
+    return out
 
 
 def _auc(truth: Floats, values: Floats, codes: Integers) -> Statistic:

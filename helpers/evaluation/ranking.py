@@ -7,6 +7,7 @@ such rows were shuffled: swapping two rows never changes a number.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,7 +57,7 @@ class _Runs:
     first: Integers  # (groups,) each group's first run
 
 
-def group_codes(groups: ArrayLike, rows: int, *, name: str) -> tuple[Integers, NDArray]:
+def group_codes(groups: ArrayLike, rows: int, *, name: str) -> tuple[Integers, NDArray[Any]]:
     """Return a number from 0 for each row's group, and the groups in that order.
 
     Args:
@@ -199,7 +200,7 @@ def list_metrics(
     codes, names = group_codes(lists, len(truth), name="lists")
     runs = _runs(truth, values, codes)
     rows, positives = np.bincount(codes), np.bincount(codes, truth)
-    sums = {
+    sums: dict[str, tuple[NDArray[Any], NDArray[Any] | float]] = {
         "ndcg": (_gain(runs, k), _discounts_until(np.minimum(positives, k))),
         "recall": (np.bincount(runs.group, runs.positives * _share_shown(runs, k)), positives),
         "hit_rate": (1 - np.multiply.reduceat(_miss_chance(runs, k), runs.first), 1.0),
@@ -243,17 +244,19 @@ def _group_mean(values: pd.Series, weights: pd.Series | None = None) -> GroupMea
     return GroupMean(float(mean), count, len(values) - count)
 
 
-def _discounts_until(places: NDArray) -> Floats:
+def _discounts_until(places: NDArray[Any]) -> Floats:
     """Return the sum of ``1 / log2(1 + place)`` over the first ``places`` places."""
     places = places.astype(np.int64)
     discounts = 1 / np.log2(np.arange(2, places.max(initial=0) + 2))
-    return np.r_[0.0, np.cumsum(discounts)][places]
+    sums: Floats = np.concatenate([[0.0], np.cumsum(discounts)])[places]
+    return sums
 
 
 def _gain(runs: _Runs, k: int) -> Floats:
     end = np.minimum(runs.start + runs.size, k)
     discounts = _discounts_until(end) - _discounts_until(np.minimum(runs.start, k))
-    return np.bincount(runs.group, runs.positives * discounts / runs.size)
+    gains = np.bincount(runs.group, runs.positives * discounts / runs.size)
+    return gains  # type: ignore[return-value] # NumPy's types forget that weights make floats
 
 
 def _places_shown(runs: _Runs, k: int) -> Integers:

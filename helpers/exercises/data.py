@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -168,7 +168,7 @@ def check_01_2(answer: Callable[..., Any]) -> str:
         >>> print(check_01_2(lambda events, user_id, item_id, cutoff, days: 0).partition(". ")[2])
         It returns 0 where 6 events count.
     """
-    events, cutoff = _diary(), pd.Timestamp("2024-03-04")
+    events, cutoff = _diary(), cast("pd.Timestamp", pd.Timestamp("2024-03-04"))
     got = result_of(answer, events, 1, "tea", cutoff, 28)
     if isinstance(got, str):
         return got

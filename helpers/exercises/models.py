@@ -270,16 +270,17 @@ def check_05_2(answer: Callable[..., Any]) -> str:
     """Judge ``weights(chance)``: what makes importance sampling unbiased."""
     scores = np.array([1.0, 2.0, 5.0, 2.5])
     plan = importance_sampling(scores, mix=0.0)
-    got = result_of(answer, plan.chance)
+    chance = np.asarray(plan.chance)
+    got = result_of(answer, chance)
     if isinstance(got, str):
         return got
     mistakes = {
-        "the 1/N is forgotten: the weights should average 1 under the draw.": 1 / plan.chance,
-        "this is N p: rows that are drawn often must count less, not more.": 4 * plan.chance,
-        "this is p itself: then frequent rows count twice over.": plan.chance,
+        "the 1/N is forgotten: the weights should average 1 under the draw.": 1 / chance,
+        "this is N p: rows that are drawn often must count less, not more.": 4 * chance,
+        "this is p itself: then frequent rows count twice over.": chance,
         "weights of 1 are plain resampling: the objective changes.": np.ones(4),
         "these weights are scaled to average 1 over the rows. The draw decides what averages 1.": (
-            4 / plan.chance / (1 / plan.chance).sum()
+            4 / chance / (1 / chance).sum()
         ),
     }
     if hint := matching_hint(got, mistakes, plan.weight):

@@ -95,7 +95,7 @@ _VALUES = {"see": "impression", "buy": "purchase"}
 
 
 @never_raises
-def check_07_2(answer: str) -> str:
+def check_07_2(answer: object) -> str:
     """Judge the section ``user_behavior`` of a ``schema.yaml`` for the log of exercise 2.
 
     Returns:

@@ -7,7 +7,9 @@ ones that were not computed; they say how the score or action is made.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -27,6 +29,8 @@ __all__ = [
     "study_table",
 ]
 
+# A row of a table, its columns as attributes: which ones, only the table knows.
+_Row: TypeAlias = Any
 _RESULTS = REPO / "bench" / "results"
 
 HELPS, HURTS, UNDECIDED = "helps", "hurts", "no clear difference"
@@ -75,7 +79,8 @@ def decision_table(
         training stops early. The log loss is a difference, too, after the corrected line; below 0
         is better. NaN where something was not measured.
     """
-    rows = [_cleaning(row, detection) for row in recommended.itertuples() if _is_suspects(row)]
+    each: Iterable[_Row] = recommended.itertuples()
+    rows = [_cleaning(row, detection) for row in each if _is_suspects(row)]
     if keep is not None:
         taught = keep[(keep.way == "balanced, taught") & (keep.kept_fraction < 1)]
         if "role" in taught:
@@ -116,11 +121,11 @@ def study_table(source: str = "journey", folder: Path = _RESULTS) -> pd.DataFram
     return decision_table(*(study_results(f"{source}/{part}", folder) for part in parts))
 
 
-def _is_suspects(row: object) -> bool:
-    return row.action == "drop suspects"
+def _is_suspects(row: _Row) -> bool:
+    return str(row.action) == "drop suspects"
 
 
-def _cleaning(row: object, detection: pd.DataFrame) -> dict[str, object]:
+def _cleaning(row: _Row, detection: pd.DataFrame) -> dict[str, object]:
     kind = next((kind for kind in KINDS if row.data.endswith(f"% {kind}s")), "none")
     found = detection[
         (detection.noise == row.data) & (detection.model == row.model) & detection.recommended
@@ -152,7 +157,7 @@ def _percent(share: float) -> str:
     return f"{share:.0%}" if share >= 0.0095 or share == 0 else f"{share:.1%}"
 
 
-def _keeping(row: object) -> dict[str, object]:
+def _keeping(row: _Row) -> dict[str, object]:
     return {
         "purpose": f"train on {row.kept_fraction:.0%} of the rows",
         "noise": "as is",
@@ -189,21 +194,22 @@ def in_words(table: pd.DataFrame) -> list[str]:
         >>> print(*in_words(pd.DataFrame([row])), sep="")
         20% flips, mlp: drop suspects helps, +0.0100 AUC [+0.0050, +0.0150]; worse probabilities.
     """
+    rows: Iterable[_Row] = table.itertuples()
     return [
         f"{_about(row)}: {row.action} {_verb(row.verdict)}, {row.gain:+.4f} AUC "
         f"[{row.low:+.4f}, {row.high:+.4f}]{_of_probabilities(row)}."
-        for row in table.itertuples()
+        for row in rows
     ]
 
 
-def _of_probabilities(row: object) -> str:
+def _of_probabilities(row: _Row) -> str:
     """What is clear about the log loss; nothing where its interval holds 0, or is unknown."""
     if row.log_loss_low > 0:
         return "; worse probabilities"
     return "; better probabilities" if row.log_loss_high < 0 else ""
 
 
-def _about(row: object) -> str:
+def _about(row: _Row) -> str:
     return f"{row.noise if row.purpose in _CLEANING else row.purpose}, {row.model}"
 
 
@@ -256,7 +262,8 @@ def as_markdown(table: pd.DataFrame) -> str:
         "| for | score, AUROC | action | gain in AUC [95% interval] | verdict | fails |",
         "|---|---|---|---|---|---|",
     ]
-    for row in table.itertuples():
+    rows: Iterable[_Row] = table.itertuples()
+    for row in rows:
         about = row.noise if row.purpose in _CLEANING else row.purpose
         score = row.score if pd.isna(row.auroc) else f"{row.score}, {row.auroc:.3f}"
         gain = f"{row.gain:+.4f} [{row.low:+.4f}, {row.high:+.4f}]"

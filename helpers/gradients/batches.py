@@ -9,8 +9,16 @@ import numpy as np
 
 __all__ = ["Inputs", "as_arrays", "count_rows", "flat", "leaves", "map_leaves", "take_rows"]
 
-#: One array, or a dict, list or tuple of such, as a Keras model takes them.
-Inputs: TypeAlias = np.ndarray | dict[str, "Inputs"] | list["Inputs"] | tuple["Inputs", ...]
+#: One array, or a dict, list or tuple of such, as a Keras model takes them. A type checker wants
+#: plain dicts and lists of arrays by themselves: what may be changed must hold nothing else.
+Inputs: TypeAlias = (
+    np.ndarray
+    | dict[str, np.ndarray]
+    | dict[str, "Inputs"]
+    | list[np.ndarray]
+    | list["Inputs"]
+    | tuple["Inputs", ...]
+)
 
 
 def map_leaves(function: Callable[[Any], Any], nest: Any) -> Any:
@@ -113,7 +121,8 @@ def take_rows(nest: Inputs, rows: slice | np.ndarray) -> Inputs:
     def some(array: Any) -> Any:
         return np.asarray(array)[rows] if isinstance(rows, np.ndarray) else array[rows]
 
-    return map_leaves(some, nest)
+    taken: Inputs = map_leaves(some, nest)
+    return taken
 
 
 def _is_numbers(nest: Any) -> bool:

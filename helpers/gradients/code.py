@@ -26,9 +26,11 @@ def plain_text(value: Any) -> str | None:
     if type(value) in _PLAIN:
         return f"{type(value).__name__} {value!r}"
     if type(value) is tuple or type(value) is frozenset:
-        inner = [plain_text(each) for each in value]
-        inner = inner if isinstance(value, tuple) or None in inner else sorted(inner)
-        return None if None in inner else f"{type(value).__name__} ({', '.join(inner)})"
+        inner = [text for each in value if (text := plain_text(each)) is not None]
+        if len(inner) < len(value):
+            return None
+        inner = inner if isinstance(value, tuple) else sorted(inner)
+        return f"{type(value).__name__} ({', '.join(inner)})"
     if isinstance(value, np.generic) and not value.dtype.hasobject:
         return f"{value.dtype.str} {value.tobytes().hex()}"
     if isinstance(value, types.CodeType):

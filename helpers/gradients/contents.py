@@ -93,7 +93,7 @@ def _function(value: types.FunctionType) -> Contents:
         *((f".{n}", v) for n, v in sorted(value.__dict__.items()) if n not in ("__wrapped__",)),
     ]
     if "__wrapped__" in value.__dict__ and not library:
-        parts.append((".__wrapped__", value.__wrapped__))
+        parts.append((".__wrapped__", value.__dict__["__wrapped__"]))
     names = [] if library else reads_of(value)
     scope = value.__globals__
     parts += [(f" global {n}", scope[n]) for n in names if n in scope]
@@ -137,6 +137,10 @@ def slots_of(value: Any) -> dict[str, Any]:
     return found
 
 
+def _reduced(value: Any) -> Any:
+    return value.__reduce_ex__(4)
+
+
 def _object(value: Any) -> Contents:
     """Return any other object: by its attributes, else by what pickle would write of it."""
     parts = [("", type(value))]
@@ -145,10 +149,11 @@ def _object(value: Any) -> Contents:
     kind = f"object {type(value).__name__}"
     if isinstance(value, keras.Operation):
         return Contents(kind, parts + wiring_of(value))
-    if not _hides(type(value)):
+    if not _hides(type(value)):  # type: ignore[arg-type] # a class is hashable; typeshed's is not
         return Contents(kind, parts)
+    write: Callable[[Any], Any] = copyreg.dispatch_table.get(type(value), _reduced)
     try:
-        written = copyreg.dispatch_table.get(type(value), lambda v: v.__reduce_ex__(4))(value)
+        written = write(value)
     except Exception as error:  # whatever its class raises
         return Contents(kind, unseen=f"a {type(value).__name__} shows no state ({error})")
     if isinstance(written, str):
@@ -164,8 +169,8 @@ def _hides(kind: type) -> bool:
     Python asks the same before it pickles an object by its attributes.
     """
     managed_weak, managed = kind.__flags__ & (1 << 3), kind.__flags__ & (1 << 4)
-    words = bool(kind.__dictoffset__ and not managed)
-    words += bool(kind.__weakrefoffset__ > 0 and not managed_weak)
+    words = int(kind.__dictoffset__ and not managed)
+    words += int(kind.__weakrefoffset__ > 0 and not managed_weak)
     words += sum(isinstance(member, types.MemberDescriptorType) and name != "__weakref__"
                  for base in kind.__mro__ if "__slots__" in vars(base)
                  for name, member in vars(base).items())  # fmt: skip
@@ -182,7 +187,7 @@ def _variable(value: Any) -> Contents:
 
 
 def _bytes(array: Any) -> memoryview:
-    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def _array(value: np.ndarray) -> Contents:
@@ -208,12 +213,12 @@ def _mapping(value: Mapping[Any, Any]) -> Contents:
     return Contents("dict", parts)
 
 
-def _sequence(value: list | tuple) -> Contents:
+def _sequence(value: list[Any] | tuple[Any, ...]) -> Contents:
     kind = "list" if isinstance(value, list) else "tuple"
     return Contents(kind, [(f"[{n}]", each) for n, each in enumerate(value)])
 
 
-def _set(value: set | frozenset) -> Contents:
+def _set(value: set[Any] | frozenset[Any]) -> Contents:
     def order(each: Any) -> str:
         return plain_text(each) or f"{type(each).__name__} {getattr(each, '__qualname__', '')}"
 

@@ -49,10 +49,12 @@ def dense_gradient_norms(inputs: np.ndarray, errors: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"inputs and errors must have the same rows; got {len(inputs)} and {len(errors)}."
         )
-    return np.sqrt((_row_squares(inputs) + 1.0) * _row_squares(errors))
+    norms: np.ndarray = np.sqrt((_row_squares(inputs) + 1.0) * _row_squares(errors))
+    return norms
 
 
 def _row_squares(rows: np.ndarray) -> np.ndarray:
     """Return the sum of squares of each row, in the precision of the rows."""
     rows = rows.astype(np.result_type(rows, np.float32), copy=False)
-    return np.einsum("ij,ij->i", rows, rows).astype(np.float64)
+    squares: np.ndarray = np.einsum("ij,ij->i", rows, rows)
+    return squares.astype(np.float64)

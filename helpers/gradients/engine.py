@@ -6,10 +6,11 @@ first of them, and applied to one batch or to any number of rows.
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -49,6 +50,10 @@ _CHANGED = (
     "list) has changed while the rows were computed, so they belong to two models: compute them "
     "again from the first row on."
 )
+
+
+#: From inputs, labels and weights of rows to one number a row, and their losses.
+Compute: TypeAlias = Callable[[Inputs, Inputs, Any], tuple[np.ndarray, Tensor]]
 
 
 class PerSampleGradients:
@@ -300,8 +305,8 @@ class PerSampleGradients:
         """
         stream = open_stream(self.model, x, y, label=label, batch_size=batch_size)
         if not self.model.built:  # a fingerprint tells of the weights, too
-            x, y, _ = next(stream.batches(0), (None, None, None))
-            _ = x is not None and self._traces.prepared(x, y)
+            for first in itertools.islice(stream.batches(0), 1):
+                self._traces.prepared(first[0], first[1])
         made_by = fingerprint(model=self.model, loss=self.loss)
         pieces = Pieces(Path(out), made_by, self._norms, tolerance=self._tolerance())
         for _ in pieces.add(self._batches(pieces.checked(stream), pieces.done, progress)):
@@ -344,54 +349,55 @@ class PerSampleGradients:
         n = count_rows(y)
         weights = weights_of(weight, n)
         traced = self._traces.function(name, x, y, weights, *more)
+        compute = _fitting(traced) if name == "norms" else traced
         if n > 1 and not traced.certified:
-            found = self._certified(traced, x, y, weights, *more)
+            found = self._certified(traced, compute, x, y, weights, *more)
         else:
-            found = self._looked_at(traced, x, y, weights, *more)
+            found = self._looked_at(traced, compute, x, y, weights, *more)
         if found is None:  # the Python of the model has changed
             return self._run(name, x, y, weight, *more)
-        fits = (found >= _SMALLEST) & (found < np.inf)
-        if name != "norms" or fits.all() or not traced.single:
-            return found
-        return _rescaled(
-            found,
-            np.asarray(weights),
-            lambda rows, w: traced(take_rows(x, rows), take_rows(y, rows), w)[0],
-        )
+        return found
 
     def _certified(
-        self, traced: Traced, x: Inputs, y: Inputs, weights: Any, *more: Any
+        self, traced: Traced, compute: Compute, x: Inputs, y: Inputs, weights: Any, *more: Any
     ) -> np.ndarray | None:
         """Return values after the proof on the first rows that they are independent."""
         few = slice(0, _CERTIFIED_ROWS)
         first = take_rows(x, few), take_rows(y, few)
 
         def values(rows: np.ndarray, w: np.ndarray) -> np.ndarray:
-            return traced(take_rows(first[0], rows), take_rows(first[1], rows), w)[0]
+            return compute(take_rows(first[0], rows), take_rows(first[1], rows), w)[0]
 
         n, tolerance = count_rows(first[1]), traced.tolerance
         if not see_independent(values, n, tolerance):
             self.certify(*first)  # this says where
             if not see_independent(values, n, tolerance, self._noise(*first, *more)):
                 raise ValueError(COUPLED)
-        found = self._looked_at(traced, x, y, weights, *more, seen=first)
+        found = self._looked_at(traced, compute, x, y, weights, *more, seen=first)
         if found is None:
             return None
         # A batch that could hide a fault lets no later one go unchecked: labels that are all
         # alike, or rows of which not even two move a weight.
         moves = found[few]
         moving = np.count_nonzero(np.isfinite(moves) & (moves != 0))
-        traced.certified = labels_differ(first[1]) and moving > 1
+        traced.certified = bool(labels_differ(first[1]) and moving > 1)
         return found
 
     def _looked_at(
-        self, traced: Traced, x: Inputs, y: Inputs, weights: Any, *more: Any, seen: Any = None
+        self,
+        traced: Traced,
+        compute: Compute,
+        x: Inputs,
+        y: Inputs,
+        weights: Any,
+        *more: Any,
+        seen: Any = None,
     ) -> np.ndarray | None:
         """Return values; now and then after another look at some of the rows.
 
         None: the model computes something else than it did when it was traced.
         """
-        found, losses = traced(x, y, weights)
+        found, losses = compute(x, y, weights)
         if seen is not None:
             traced.looks.note(*seen)
             self._traces.see_links(*seen)
@@ -400,7 +406,7 @@ class PerSampleGradients:
             return found
         rows = traced.looks.rows(x, y)
         some = take_rows(x, rows), take_rows(y, rows)
-        alone, own_losses = traced(*some, np.asarray(weights)[rows])
+        alone, own_losses = compute(*some, np.asarray(weights)[rows])
         losses, own_losses = doubles(losses), doubles(own_losses)
         values = alone, found, rows, traced.tolerance
         if not same_alone(own_losses, losses, rows, traced.tolerance) or not (
@@ -418,6 +424,22 @@ class PerSampleGradients:
         noise, _ = self._traces.function("scales", x, y, weights)(x, y, weights)
         along = [float(tf.norm(v)) for vectors in direction for v in vectors]
         return noise * float(np.linalg.norm(along)) if direction else noise
+
+
+def _fitting(traced: Traced) -> Compute:
+    """Return a traced function of norms that mends those whose squares do not fit."""
+
+    def compute(x: Inputs, y: Inputs, weights: Any) -> tuple[np.ndarray, Tensor]:
+        found, losses = traced(x, y, weights)
+        if not traced.single or ((found >= _SMALLEST) & (found < np.inf)).all():
+            return found, losses
+
+        def again(rows: np.ndarray, w: np.ndarray) -> np.ndarray:
+            return traced(take_rows(x, rows), take_rows(y, rows), w)[0]
+
+        return _rescaled(found, np.asarray(weights), again), losses
+
+    return compute
 
 
 def _rescaled(
@@ -444,7 +466,8 @@ class _Bad:
     """Rows whose norm is NaN or infinite."""
 
     def __init__(self) -> None:
-        self.seen, self.count, self.first = 0, 0, []
+        self.seen, self.count = 0, 0
+        self.first: list[int] = []
 
     def see(self, norms: np.ndarray) -> None:
         """Look at the next norms."""

@@ -81,7 +81,9 @@ class Flow:
                 found.append(function(number, handles[number], math.prod(variable.shape), own))
         return found
 
-    def weighted_deltas(self, x: Any, y: Any, weights: Tensor) -> tuple[Tensor, dict]:
+    def weighted_deltas(
+        self, x: Any, y: Any, weights: Tensor
+    ) -> tuple[Tensor, dict[str, tuple[Tensor, ...]]]:
         """Return the losses and, for each use, its delta, its delta under the weights, and reach.
 
         The reach is by how much a loss would change if a number that the operation makes went to

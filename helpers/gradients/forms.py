@@ -54,6 +54,7 @@ _MOST_APART = 3
 _MOST_LOST = 16.0
 
 
+@dataclass(frozen=True)
 class _Factors:
     """What all forms have."""
 
@@ -297,8 +298,8 @@ def merge(forms: Sequence[Form], size: int) -> list[Form]:
     blocks = [f.values for f in forms if isinstance(f, Block)]
     rows = [f for f in forms if isinstance(f, Rows)]
     outers = [f.over_positions() for f in forms if isinstance(f, Outer | Outers)]
-    if not _fit(rows, outers):  # they cut the variable's entries up in different ways
-        blocks += [write_out(f, size) for f in (*rows, *outers)]
+    if not _fit([*rows, *outers]):  # they cut the variable's entries up in different ways
+        blocks += [*(write_out(f, size) for f in rows), *(write_out(f, size) for f in outers)]
         rows, outers = [], []
     if 1 < len(outers) <= _MOST_APART and not _joined(outers).by_pairs:
         # Uses that are exactly opposite, of two rows that are the same, then leave exactly 0.
@@ -318,15 +319,15 @@ def _joined(outers: Sequence[Outers]) -> Outers:
     return Outers(tf.concat(inputs, 1), tf.concat(deltas, 1))
 
 
-def _fit(rows: Sequence[Rows], outers: Sequence[Outers]) -> bool:
+def _fit(forms: Sequence[Rows | Outers]) -> bool:
     """Return whether all forms see the variable as a matrix of the same width."""
-    return len({f.deltas.shape[2] for f in (*rows, *outers)}) <= 1
+    return len({f.deltas.shape[2] for f in forms}) <= 1
 
 
 def needs_writing_out(forms: Sequence[Form]) -> bool:
     """Return whether :func:`merge` has to write out what came in factors."""
     factored = [f.over_positions() if isinstance(f, Outer) else f for f in forms]
-    return not _fit([f for f in factored if not isinstance(f, Block)], [])
+    return not _fit([f for f in factored if not isinstance(f, Block)])
 
 
 def write_out(form: Form, size: int) -> Tensor:
@@ -344,12 +345,19 @@ def write_out(form: Form, size: int) -> Tensor:
 
 
 def _inner(one: Form, other: Form) -> Tensor:
-    """Return ``<f_i, g_i>``, shape ``(B,)``, for two different kinds of form after a merge."""
-    if isinstance(one, Block):
+    """Return ``<f_i, g_i>``, shape ``(B,)``, for two different kinds of form after a merge.
+
+    Raises:
+        TypeError: the two are not in the order in which a merge leaves them.
+    """
+    if isinstance(one, Block) and not isinstance(other, Block):
         values = tf.reshape(one.values, [tf.shape(one.values)[0], -1, other.deltas.shape[2]])
         if isinstance(other, Rows):
             return _row_sums(tf.gather(values, other.ids, batch_dims=1) * other.deltas)
         return _row_sums(tf.matmul(other.inputs, values) * other.deltas)
+    if not (isinstance(one, Rows) and isinstance(other, Outers)):
+        kinds = f"{type(one).__name__} and {type(other).__name__}"
+        raise TypeError(f"After a merge a block comes first, then rows, then outers; got {kinds}.")
     # A table that is also a matrix: look-up s reads row id_s, of which position t has a_t[id_s].
     shares = tf.gather(tf.transpose(other.inputs, [0, 2, 1]), one.ids, batch_dims=1)  # (B, S, T)
     pairs = tf.matmul(one.deltas, other.deltas, transpose_b=True)

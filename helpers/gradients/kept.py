@@ -147,7 +147,8 @@ class Pieces:
     def _behind(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         waiting = iter(self.pieces)
         piece, row, probe = next(waiting, None), 0, _Probe()
-        for batch in batches:
+        for given in batches:
+            batch: Batch | None = given
             while batch is not None and piece is not None:
                 part, batch = _cut(batch, piece.end - row)
                 self._rows.add(part)
@@ -278,7 +279,8 @@ def _near(found: np.ndarray, was: np.ndarray, tolerance: float) -> np.ndarray:
     usual = np.median(size) + 1e-3 * size.max() if len(size) else 0.0
     with np.errstate(invalid="ignore"):
         close = np.abs(found - was) <= tolerance * (np.abs(was) + usual)
-    return close | (found == was) | (np.isnan(found) & np.isnan(was))
+    same: np.ndarray = close | (found == was) | (np.isnan(found) & np.isnan(was))
+    return same
 
 
 def _joined(*arrays: Any) -> Any:
@@ -301,7 +303,7 @@ def _cut(batch: Batch, size: int) -> tuple[Batch, Batch | None]:
 def _bytes(array: np.ndarray) -> bytes | memoryview:
     if array.dtype.hasobject:  # such as texts
         return "".join(f"{each!r}\n" for each in array.ravel().tolist()).encode()
-    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 @functools.cache

@@ -35,7 +35,7 @@ def in_library(file: str) -> bool:
 def is_library(module: str | None) -> bool:
     """Return whether a module is installed, and no code of the user's own."""
     found = sys.modules.get(module or "")
-    if found is None or module == "__main__":
+    if module is None or found is None or module == "__main__":
         return False
     file = getattr(found, "__file__", None)
     if file is None:  # built in, or a name space
@@ -72,7 +72,7 @@ def library_name(value: Any) -> str:
 def is_offered(value: Any) -> bool:
     """Return whether a library's module has just this under its name."""
     module, found = getattr(value, "__module__", None), None
-    if is_library(module):
+    if module is not None and is_library(module):
         found = sys.modules[module]
         for name in value.__qualname__.split("."):
             found = getattr(found, name, None)

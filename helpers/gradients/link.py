@@ -215,7 +215,8 @@ def _inverse(bounds: Bounds) -> Bounds:
 
 
 def _exponential(inputs: Sequence[Bounds]) -> Bounds:
-    return tuple(math.exp(min(end, 700.0)) if end < 700.0 else math.inf for end in inputs[0])
+    low, high = (math.exp(end) if end < 700.0 else math.inf for end in inputs[0])
+    return low, high
 
 
 def _absolute(inputs: Sequence[Bounds]) -> Bounds:
@@ -241,7 +242,7 @@ _MOVED: dict[str, Callable[[Sequence[Bounds]], Bounds]] = {
     "Reciprocal": lambda i: _inverse(i[0]),
     "Minimum": lambda i: (min(i[0][0], i[1][0]), min(i[0][1], i[1][1])),
     "Maximum": lambda i: (max(i[0][0], i[1][0]), max(i[0][1], i[1][1])),
-    "ClipByValue": lambda i: (max(i[0][0], i[1][0]), min(max(i[0][1], i[1][0]), i[2][1])),
+    "ClipByValue": lambda i: tuple(min(max(t, low), high) for t, low, high in zip(*i, strict=True)),
     "Relu": lambda i: (max(i[0][0], 0.0), max(i[0][1], 0.0)),
     "Exp": _exponential,
     "Abs": _absolute,

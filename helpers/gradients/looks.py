@@ -102,7 +102,7 @@ def _fractions(x: Inputs, y: Inputs) -> list[np.ndarray]:
 
 def _is_fraction(dtype: Any) -> bool:
     """Return whether a dtype, of TensorFlow or NumPy, is of numbers with fractions."""
-    return dtype.is_floating if hasattr(dtype, "is_floating") else dtype.kind == "f"
+    return bool(dtype.is_floating if hasattr(dtype, "is_floating") else dtype.kind == "f")
 
 
 def _ranges(x: Inputs, y: Inputs) -> list[tuple[float, float]]:

@@ -16,16 +16,18 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from helpers.backend import tf
 from helpers.gradients.patches import Patches
-from helpers.gradients.sizes import Size, values_of
+from helpers.gradients.sizes import all_of, values_of
 
 __all__ = ["loops_written_out"]
 
+# A function of TensorFlow that is replaced for a while.
+_Original: TypeAlias = Callable[..., Any]
 _OPS = "tensorflow.python.ops."
 _MOST_STEPS = 1000  # beyond that the graph would be too large; the loop stays a loop
 
@@ -65,8 +67,8 @@ def _known(value: Any) -> np.ndarray | None:
     if (fixed := tf.get_static_value(value)) is not None:
         return np.asarray(fixed)
     if value.dtype.is_integer:
-        sizes = values_of(value, {})
-        if sizes is not None and all(isinstance(n, Size) and not n.rows for n in sizes):
+        sizes = all_of(values_of(value, {}))
+        if sizes is not None and not any(n.rows for n in sizes):
             return np.reshape([n.count for n in sizes], value.shape)
     if value.op.type not in _FOLDED:
         return None
@@ -173,7 +175,7 @@ class _Lists:
             self._counts[self._key(handle)] = int(count)
         return handle
 
-    def from_tensor(self, original: Callable, tensor: Any, *args: Any, **options: Any) -> Any:
+    def from_tensor(self, original: _Original, tensor: Any, *args: Any, **options: Any) -> Any:
         tensor = tf.convert_to_tensor(tensor)
         handle, count = original(tensor, *args, **options), tensor.shape[0]
         fixed = tf.get_static_value(tensor) if tensor.dtype.is_integer else None
@@ -182,13 +184,13 @@ class _Lists:
         return self._remember(handle, known, count if count == len(known) else None)
 
     def reserve(
-        self, original: Callable, element_shape: Any, num_elements: Any, *args: Any, **options: Any
+        self, original: _Original, element_shape: Any, num_elements: Any, *args: Any, **options: Any
     ) -> Any:
         handle = original(element_shape, num_elements, *args, **options)
         return self._remember(handle, {}, _known(num_elements))
 
     def set_item(
-        self, original: Callable, input_handle: Any, index: Any, item: Any, *args: Any,
+        self, original: _Original, input_handle: Any, index: Any, item: Any, *args: Any,
         **options: Any,
     ) -> Any:  # fmt: skip
         handle = original(input_handle, index, item, *args, **options)
@@ -199,14 +201,14 @@ class _Lists:
         return self._remember(handle, items, max(self._counts[key], int(place) + 1))
 
     def get_item(
-        self, original: Callable, input_handle: Any, index: Any, *args: Any, **options: Any
+        self, original: _Original, input_handle: Any, index: Any, *args: Any, **options: Any
     ) -> Any:
         items, place = self._items.get(self._key(input_handle), {}), _known(index)
         if place is not None and int(place) in items:
             return tf.identity(items[int(place)])
         return original(input_handle, index, *args, **options)
 
-    def stack(self, original: Callable, input_handle: Any, *args: Any, **options: Any) -> Any:
+    def stack(self, original: _Original, input_handle: Any, *args: Any, **options: Any) -> Any:
         key = self._key(input_handle)
         items, count = self._items.get(key, {}), self._counts.get(key, 0)
         if not count or set(items) != set(range(count)):

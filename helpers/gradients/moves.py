@@ -10,7 +10,7 @@ from typing import Any
 from helpers.backend import tf
 from helpers.gradients.forms import Tensor
 from helpers.gradients.places import FIRST, Known, Places, agreed, places_rule
-from helpers.gradients.sizes import Size, sizes_of, values_of
+from helpers.gradients.sizes import Size, all_of, sizes_of, values_of
 
 __all__ = ["letters_of"]
 
@@ -141,7 +141,7 @@ def letters_of(op: Any) -> tuple[str, str, str] | None:
     return parts[0], parts[1], outer + i + k
 
 
-def _spelled(op: Any) -> tuple[str, ...] | None:
+def _spelled(op: Any) -> tuple[str, str, str] | None:
     """Return an equation's letters with the axes of ``...`` spelled out."""
     equation = op.get_attr("equation").decode()
     inputs, out = equation.split("->")
@@ -164,7 +164,8 @@ def _spelled(op: Any) -> tuple[str, ...] | None:
     for k, tensor in enumerate(op.inputs):
         parts[k] = "".join("." if c in names and n == 1 and full.get(c) != 1 else c
                            for c, n in zip(parts[k], tensor.shape, strict=True))  # fmt: skip
-    return tuple(parts)
+    left, right, made = parts
+    return left, right, made
 
 
 @places_rule("MatMul", "BatchMatMulV2", "BatchMatMul", "BatchMatMulV3", "Einsum")
@@ -198,8 +199,7 @@ def _reshape(op: Any, known: Known, batch: Tensor) -> Places | None:
         return None
     if None in before or after.count(None) > 1:
         return _open_reshape(places, before, after)
-    first = math.prod(n.count for n in before[: places.axis])
-    last = math.prod(n.count for n in before[places.axis + 1 :])
+    first, last = _product(before[: places.axis]), _product(before[places.axis + 1 :])
     if places.owners is not None:
         return _reshaped_owners(places, first, last, after)
     if places.inside is None:
@@ -208,11 +208,15 @@ def _reshape(op: Any, known: Known, batch: Tensor) -> Places | None:
     axis = next((k for k, n in enumerate(after) if n is None or n.rows), None)
     if axis is None or any(n is None or n.rows for n in after[axis + 1 :]):
         return None
-    new_first = math.prod(n.count for n in after[:axis])
-    new_last = math.prod(n.count for n in after[axis + 1 :])
+    new_first, new_last = _product(after[:axis]), _product(after[axis + 1 :])
     if not new_first or not new_last or first % new_first or last % new_last:
         return None  # an entry of the new axis would belong to several samples
     return Places(axis, first // new_first, last // new_last)
+
+
+def _product(sizes: Sequence[Size | None]) -> int:
+    """Return the product of the sizes that are known."""
+    return math.prod(n.count for n in sizes if n is not None)
 
 
 def _open_reshape(
@@ -240,11 +244,10 @@ def _new_sizes(op: Any, known: Known) -> list[Size | None] | None:
         after.append(Size(n) if n is not None else wanted)
     after = [None if n is not None and n.count < 0 else n for n in after]
     if after.count(None) == 1 and any(n is not None and n.rows for n in after):  # -1: the rest
-        before = sizes_of(op.inputs[0], known)
-        if None in before:
+        before = all_of(sizes_of(op.inputs[0], known))
+        if before is None:
             return after
-        whole = math.prod(n.count for n in before)
-        rest = math.prod(n.count for n in after if n is not None)
+        whole, rest = _product(before), _product(after)
         if not rest or whole % rest or sum(n.rows for n in before) != 1:
             return after
         after[after.index(None)] = Size(whole // rest)
@@ -256,9 +259,9 @@ def _reshaped_owners(
 ) -> Places | None:
     """Return places where the axis of the entries takes later axes into itself, or gives some."""
     axis = next((k for k, n in enumerate(after) if n is None), None)
-    if axis is None or math.prod(n.count for n in after[:axis]) != first:
+    if axis is None or _product(after[:axis]) != first:
         return None
-    new_last = math.prod(n.count for n in after[axis + 1 :])
+    new_last = _product(after[axis + 1 :])
     if new_last and last % new_last == 0:
         return Places(axis, owners=tf.repeat(places.owners, last // new_last))
     if not new_last or not last or new_last % last:

@@ -114,4 +114,5 @@ def _full(gradient: Any, variable: Any) -> np.ndarray:
         gradient = tf.math.unsorted_segment_sum(
             gradient.values, gradient.indices, variable.shape[0]
         )
-    return gradient.numpy().astype(np.float64)
+    found: np.ndarray = gradient.numpy()
+    return found.astype(np.float64)

@@ -15,7 +15,7 @@ __all__ = ["Patches"]
 _ONE_AT_A_TIME = threading.RLock()
 
 
-class Patches(contextlib.AbstractContextManager):
+class Patches(contextlib.AbstractContextManager["Patches"]):
     """Functions replaced until the end of a block; other threads meet the original ones.
 
     Example:

@@ -10,12 +10,14 @@ from typing import Any
 from helpers.backend import tf
 from helpers.gradients.forms import Tensor
 from helpers.gradients.places import FIRST, Known, Places, agreed, owners_of, places_rule
-from helpers.gradients.sizes import Size, values_of
+from helpers.gradients.sizes import Size, all_of, values_of
 
 __all__ = []
 
 
-def _chosen(places: Places, tensor: Tensor, batch: Tensor, choose: Callable) -> Places:
+def _chosen(
+    places: Places, tensor: Tensor, batch: Tensor, choose: Callable[[Tensor], Tensor]
+) -> Places:
     """Return the places of some entries of the axis, chosen as a function of the owners says."""
     owners = owners_of(places, tf.shape(tensor)[places.axis], batch)
     return Places(places.axis, owners=choose(owners))
@@ -28,14 +30,16 @@ def _concat(op: Any, known: Known, batch: Tensor) -> Places | None:
     if axis is None or op.outputs[0].shape.rank is None:
         return None
     axis = int(axis) % op.outputs[0].shape.rank
-    if all(places is None or places.axis != axis for places in found):
+    along = [places for places in found if places is not None and places.axis == axis]
+    if not along:
         return agreed(found)
-    if any(places is None or places.axis != axis for places in found):
+    if len(along) < len(found):
         return None  # rows, and something that belongs to no sample
-    inside = {1 if p.outside == 1 == p.inside else p.inside for p in found}
-    if all(p.owners is None for p in found) and len(inside) == 1:
-        return Places(axis, sum(p.outside for p in found), found[0].inside)
-    pairs = zip(found, tensors, strict=True)
+    inside = {1 if p.outside == 1 == p.inside else p.inside for p in along}
+    # Two numbers that are known only with the rows need not be the same.
+    if all(p.owners is None for p in along) and len(inside) == 1 and None not in inside:
+        return Places(axis, sum(p.outside for p in along), along[0].inside)
+    pairs = zip(along, tensors, strict=True)
     return Places(
         axis,
         owners=tf.concat([owners_of(p, tf.shape(t)[axis], batch) for p, t in pairs], 0),
@@ -54,11 +58,10 @@ def _split(op: Any, known: Known, batch: Tensor) -> list[Places | None] | Places
     parts = [places.outside // count] * count
     if op.type == "SplitV":
         sizes = values_of(op.inputs[1], known) or [None] * count
-        each = places.inside or math.inf
-        rows = [n is not None and n.rows and n.count % each == 0 for n in sizes]
-        parts = [n.count // places.inside if ok else 0 for n, ok in zip(sizes, rows, strict=True)]
-        if rows.count(False) == 1:  # -1: the rest
-            parts[rows.index(False)] = places.outside - sum(parts)
+        blocks = [_blocks_in(n, places.inside) for n in sizes]
+        parts = [n or 0 for n in blocks]
+        if blocks.count(None) == 1:  # -1: the rest
+            parts[blocks.index(None)] = places.outside - sum(parts)
     if places.owners is None and sum(parts) == places.outside and min(parts) > 0:
         return [replace(places, outside=n) for n in parts]
     if op.type == "Split":
@@ -67,6 +70,13 @@ def _split(op: Any, known: Known, batch: Tensor) -> list[Places | None] | Places
         whole = owners_of(places, tf.shape(tensor)[places.axis], batch)
         owners = tf.split(whole, op.inputs[1], num=count)
     return [Places(places.axis, owners=each) for each in owners]
+
+
+def _blocks_in(size: Size | None, inside: int | None) -> int | None:
+    """Return how many whole blocks a size is; None: it is not known, or is no whole number."""
+    if size is None or not size.rows or not inside or size.count % inside:
+        return None
+    return size.count // inside
 
 
 @places_rule("Tile")
@@ -82,9 +92,10 @@ def _tile(op: Any, known: Known, batch: Tensor) -> Places | None:
             return None
         inside = tensor.shape[by_rows[0]]
         return Places(by_rows[0], 1, inside) if inside else None
-    if by_rows:
+    fixed = all_of(times)
+    if by_rows or fixed is None:
         return None
-    count = times[places.axis].count
+    count = fixed[places.axis].count
     if places.owners is not None:
         return replace(places, owners=tf.tile(places.owners, [count]))
     return replace(places, outside=places.outside * count)
@@ -101,10 +112,11 @@ def _broadcast(op: Any, known: Known, batch: Tensor) -> Places | None:
     if wanted is None:
         return None
     by_rows = [k for k, n in enumerate(wanted) if n is None or n.rows]
-    one = len(by_rows) == 1 and wanted[by_rows[0]]
+    one = wanted[by_rows[0]] if len(by_rows) == 1 else None
+    if one is None or not one.inside or one.count % one.inside:
+        return None
     # The same everywhere: the samples stand as in the tensor whose size it has.
-    known_order = one and one.inside and one.count % one.inside == 0
-    return Places(by_rows[0], one.count // one.inside, one.inside) if known_order else None
+    return Places(by_rows[0], one.count // one.inside, one.inside)
 
 
 @places_rule("Range")
@@ -190,12 +202,16 @@ def _strided_slice(op: Any, known: Known, batch: Tensor) -> Places | None:
     return replace(_chosen(places, tensor, batch, choose), axis=axis)
 
 
-def _blocks(places: Places, begin: Any, end: Any, step: Any) -> Places | None:
+def _blocks(
+    places: Places, begin: Size | None, end: Size | None, step: Size | None
+) -> Places | None:
     """Return the places of a slice of whole blocks, or of the same entries of each sample."""
-    if places.owners is not None or not places.inside or None in (begin, end, step) or step.rows:
+    if begin is None or end is None or step is None or step.rows:
         return None
-    stops = [n.count if n.rows or not n.count else None for n in (begin, end)]
-    if step.count == 1 and None not in stops and not any(n % places.inside for n in stops):
+    if places.owners is not None or not places.inside:
+        return None
+    stops = [n.count for n in (begin, end) if n.rows or not n.count]
+    if step.count == 1 and len(stops) == 2 and not any(n % places.inside for n in stops):
         count = (stops[1] - stops[0]) // places.inside
         return replace(places, outside=count) if 0 < count <= places.outside else None
     whole = end == places.size
@@ -246,8 +262,9 @@ def _slice(op: Any, known: Known, batch: Tensor) -> Places | None:
     end = None
     if size == Size(-1):
         end = whole
-    elif None not in (begin, size) and (begin.rows == size.rows or not begin.count):
-        end = Size(begin.count + size.count, size.rows)
+    elif begin is not None and size is not None:
+        same_kind = begin.rows == size.rows or not begin.count
+        end = Size(begin.count + size.count, size.rows) if same_kind else None
     if (found := _blocks(places, begin, end, Size(1))) is not None:
         return found
     begin, size = begins[axis : axis + 1], counts[axis : axis + 1]
@@ -322,8 +339,9 @@ def _partition(op: Any, known: Known, batch: Tensor) -> list[Places | None] | No
 def _stitch(op: Any, known: Known, batch: Tensor) -> Places | None:
     count = len(op.inputs) // 2
     ids, parts = op.inputs[:count], op.inputs[count:]
-    found = [known.get(t.name) for t in parts]
-    if any(p is None or p.axis for p in found) or any(t.shape.rank != 1 for t in ids):
+    places = [known.get(t.name) for t in parts]
+    found = [p for p in places if p is not None and not p.axis]
+    if len(found) < len(places) or any(t.shape.rank != 1 for t in ids):
         return None
     owners = [owners_of(p, tf.shape(t)[0], batch) for p, t in zip(found, parts, strict=True)]
     return Places(0, owners=tf.dynamic_stitch(list(ids), owners))

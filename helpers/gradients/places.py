@@ -116,7 +116,7 @@ def owners_of(places: Places, size: Tensor, batch: Tensor) -> Tensor:
     """Return the sample of each entry along the axis, shape ``(size,)``, int32."""
     if places.owners is not None:
         return places.owners
-    inside = size // batch if places.inside is None else places.inside
+    inside = size // (batch * places.outside) if places.inside is None else places.inside
     return tf.range(size) // inside % batch
 
 
@@ -137,14 +137,15 @@ def entries_of_samples(tensor: Tensor, places: Places, batch: Tensor) -> Tensor:
         tensor = tf.transpose(tensor, [places.axis, *others])
     if places.owners is not None:
         return _padded(tensor, places.owners, batch)
-    outside, inside, rest = places.outside, places.inside, _sizes(tensor)[1:]
+    outside, rest = places.outside, _sizes(tensor)[1:]
+    inside = -1 if places.inside is None else places.inside
     if outside == 1:
-        each = [] if inside == 1 else [-1 if inside is None else inside]
+        each = [] if inside == 1 else [inside]
         # A reshape also where nothing moves: it fails for another number of rows.
         return tf.reshape(tensor, [batch, *each, *rest]) if each or places.axis else tensor
     blocks = tf.reshape(tensor, [outside, batch, inside, *rest])
     blocks = tf.transpose(blocks, [1, 0, *range(2, blocks.shape.rank)])
-    return tf.reshape(blocks, [batch, outside * inside, *rest])
+    return tf.reshape(blocks, [batch, -1 if inside < 0 else outside * inside, *rest])
 
 
 def _padded(tensor: Tensor, owners: Tensor, batch: Tensor) -> Tensor:

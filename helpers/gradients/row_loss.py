@@ -94,7 +94,8 @@ def _single(loss: Any) -> Loss:
         return loss if kept else _Unreduced(loss, loss.reduction)
     if not callable(loss):
         raise TypeError(f"{_WHAT}; got {loss!r}.")
-    return loss
+    own: Loss = loss
+    return own
 
 
 def _named(name: str) -> keras.losses.Loss:

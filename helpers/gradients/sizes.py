@@ -7,13 +7,13 @@ here as far as they are whole multiples of 1 or of the number of samples.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from helpers.backend import tf
 
-__all__ = ["Size", "cut_of", "sizes_of", "values_of"]
+__all__ = ["Size", "all_of", "cut_of", "sizes_of", "values_of"]
 
 # These hand on whole numbers in their order.
 _PASSES_ON = frozenset({"Identity", "Cast", "Reshape", "ExpandDims", "Squeeze"})
@@ -41,12 +41,28 @@ class Size:
 class _WithAxis(Protocol):
     """What is asked of the places of the samples."""
 
-    axis: int
-    owners: Any
+    @property
+    def axis(self) -> int:
+        """Return the axis of the samples."""
+
+    @property
+    def owners(self) -> Any:
+        """Return the sample of each entry; None: it follows from the entry's place."""
 
     @property
     def size(self) -> Size | None:
         """Return the size of the axis."""
+
+
+def all_of(sizes: Sequence[Size | None] | None) -> list[Size] | None:
+    """Return the sizes where each of them is known; None: one is not, or not even their number.
+
+    Example:
+        >>> all_of([Size(2), Size(3)])[1].count, all_of([Size(2), None])
+        (3, None)
+    """
+    known = [n for n in sizes or () if n is not None]
+    return known if sizes is not None and len(known) == len(sizes) else None
 
 
 def sizes_of(tensor: Any, known: Mapping[str, _WithAxis]) -> list[Size | None]:
@@ -83,7 +99,7 @@ def values_of(tensor: Any, known: Mapping[str, _WithAxis]) -> list[Size | None] 
     if fixed is not None:
         return [Size(int(n)) for n in fixed.reshape(-1)]
     op, count = tensor.op, tensor.shape.num_elements()
-    unknown = None if count is None else [None] * count
+    unknown: list[Size | None] | None = None if count is None else [None] * count
     if op.type in _PASSES_ON:
         return values_of(op.inputs[0], known) or unknown
     if op.type in ("Shape", "ShapeN"):
@@ -91,8 +107,8 @@ def values_of(tensor: Any, known: Mapping[str, _WithAxis]) -> list[Size | None] 
         return None if source.shape.rank is None else _regular(source, known)
     if op.type in ("Pack", "ConcatV2"):
         tensors = list(op.inputs)[: len(op.inputs) - (op.type == "ConcatV2")]
-        parts = [values_of(t, known) for t in tensors]
-        return unknown if None in parts else [n for part in parts for n in part]
+        parts = [part for t in tensors if (part := values_of(t, known)) is not None]
+        return [n for part in parts for n in part] if len(parts) == len(tensors) else unknown
     if op.type in ("StridedSlice", "GatherV2"):
         return _some(op, known) or unknown
     if op.type in ("Mul", "FloorDiv", "Prod", "Size"):
@@ -131,7 +147,9 @@ def _some(op: Any, known: Mapping[str, _WithAxis]) -> list[Size | None] | None:
     if step is None or (begin is None and not op.get_attr("begin_mask")):
         return None
     if op.get_attr("shrink_axis_mask"):
-        return [values[begin]] if -len(values) <= begin < len(values) else None
+        if begin is None or not -len(values) <= begin < len(values):
+            return None
+        return [values[begin]]
     if end is None and not op.get_attr("end_mask"):
         return None
     return values[begin:end:step]
@@ -141,20 +159,20 @@ def cut_of(op: Any) -> tuple[int | None, int | None, int | None]:
     """Return begin, end and step of the first axis of a strided slice; None: open, or not known."""
     ends = [tf.get_static_value(t) for t in op.inputs[1:]]
     begin, end, step = (None if e is None or not e.size else int(e[0]) for e in ends)
-    begin = None if op.get_attr("begin_mask") & 1 else begin
+    single = op.get_attr("shrink_axis_mask") & 1  # TensorFlow then takes no notice of the masks
+    begin = None if op.get_attr("begin_mask") & 1 and not single else begin
     return begin, None if op.get_attr("end_mask") & 1 else end, step
 
 
 def _computed(op: Any, known: Mapping[str, _WithAxis]) -> Size | None:
     """Return a product or quotient of sizes; None: it is no whole multiple."""
     if op.type == "Size":
-        factors = _regular(op.inputs[0], known)
-    elif op.type == "Prod":
-        factors = values_of(op.inputs[0], known) or [None]
+        found = _regular(op.inputs[0], known)
     else:
-        pair = [values_of(t, known) for t in op.inputs]
-        factors = [None] if None in pair else [n for values in pair for n in values]
-    if None in factors or sum(n.rows for n in factors) > 1:
+        read = op.inputs[:1] if op.type == "Prod" else op.inputs
+        found = [n for t in read for n in values_of(t, known) or [None]]
+    factors = all_of(found)
+    if factors is None or sum(n.rows for n in factors) > 1:
         return None
     rows = any(n.rows for n in factors)
     if op.type != "FloorDiv":

@@ -48,7 +48,8 @@ def open_stream(
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1 row; got {batch_size}.")
     if isinstance(x, tf.data.Dataset):
-        return _of_dataset(x, _no_labels(y, "a dataset of batches (x, y)"))
+        _no_labels(y, "a dataset of batches (x, y)")
+        return _of_dataset(x)
     if isinstance(x, str | Path):
         _no_labels(y, f'Parquet files, which have them in the column "{label}"')
         return _of_parquet(Path(x), model, label, batch_size)
@@ -74,7 +75,7 @@ def _of_arrays(x: Inputs, y: Inputs, batch_size: int) -> Stream:
     return Stream(n, batches)
 
 
-def _of_dataset(dataset: tf.data.Dataset, _: None) -> Stream:
+def _of_dataset(dataset: tf.data.Dataset) -> Stream:
     spec = dataset.element_spec
     if not isinstance(spec, tuple) or len(spec) not in (2, 3):
         raise ValueError(
@@ -136,7 +137,7 @@ def _of_parquet(path: Path, model: keras.Model, label: str, batch_size: int) -> 
     def batches(start: int) -> Iterator[Batch]:
         for file, table in _ahead(tables(start)):
             arrays = {n: _array(table[n], f"{file}: column {n}") for n in names}
-            x = arrays if as_dict else [*arrays.values()]
+            x: Inputs = arrays if as_dict else [*arrays.values()]
             x = x[0] if isinstance(x, list) and len(x) == 1 else x
             yield x, _array(table[label], f"{file}: column {label}"), None
 
@@ -169,7 +170,8 @@ def _array(column: pa.Array, where: str) -> np.ndarray:
     if column.null_count:
         raise ValueError(f"{where} has missing values; fill them first.")
     if not pa.types.is_nested(column.type):
-        return column.to_numpy(zero_copy_only=False)
+        numbers: np.ndarray = column.to_numpy(zero_copy_only=False)
+        return numbers
     values = column.flatten()
     width = len(values) // max(1, len(column))
     if not pa.types.is_fixed_size_list(column.type):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -42,7 +41,7 @@ class Traces:
         self.renewals = 0
         self._python = watched(model, loss)
         self._functions: dict[Any, Traced] = {}
-        self._check: dict[Any, Callable[..., Any]] = {}
+        self._check: dict[Any, Any] = {}  # TensorFlow's functions, traced for rows of a kind
 
     @property
     def tolerance(self) -> float:
@@ -133,7 +132,9 @@ class Traces:
             )
         return rows_key(x, y, variables)
 
-    def deltas(self, x: Inputs, y: Inputs, weights: np.ndarray) -> tuple[Tensor, dict, float]:
+    def deltas(
+        self, x: Inputs, y: Inputs, weights: np.ndarray
+    ) -> tuple[Tensor, dict[str, tuple[Tensor, ...]], float]:
         """Return losses, the deltas of each use without and with weights, and the tolerance."""
         key = self._key(x, y)
         if key not in self._check:
@@ -164,4 +165,5 @@ def weights_of(weight: np.ndarray | None, n: int) -> Any:
 
 def doubles(values: Tensor) -> np.ndarray:
     """Return a tensor as NumPy's numbers of double precision."""
-    return values.numpy().astype(np.float64)
+    numbers: np.ndarray = values.numpy()
+    return numbers.astype(np.float64)

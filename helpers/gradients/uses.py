@@ -20,6 +20,7 @@ import helpers.gradients.segments  # noqa: F401 - by numbers of rows
 from helpers.backend import keras, tf
 from helpers.gradients.forms import Tensor
 from helpers.gradients.places import FIRST, Places, entries_of_samples, places_after
+from helpers.gradients.sizes import cut_of
 
 __all__ = [
     "CHOSEN",
@@ -75,7 +76,8 @@ class Use:
         position: which of the operation's inputs is made of variables.
         source: that input.
         names: the variables' paths, for messages.
-        shape: of that input; of the variable, where it is read by its handle.
+        traced_shape: of that input; of the variable, where it is read by its handle; None: even
+            the number of its axes is not known.
         places: where the samples stand, by the names of the tensors that have such places.
         batch: the number of samples, a scalar tensor.
     """
@@ -84,9 +86,22 @@ class Use:
     position: int
     source: Source
     names: tuple[str, ...]
-    shape: tuple[int | None, ...] | None
+    traced_shape: tuple[int | None, ...] | None
     places: Mapping[str, Places]
     batch: Tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the traced shape.
+
+        Raises:
+            UnsupportedOperation: it is not known.
+        """
+        known = [n for n in self.traced_shape or () if n is not None]
+        if self.traced_shape is None or len(known) < len(self.traced_shape):
+            told = f"its shape {self.traced_shape} is not known before it is computed"
+            raise self.unsupported(told)
+        return tuple(known)
 
     @property
     def weights(self) -> Tensor:
@@ -198,7 +213,8 @@ def _refuse_draws(graph: Any, needed: set[str], uses: Sequence[Use]) -> None:
     Raises:
         UnsupportedOperation: random numbers reach the loss; names a use that they reach.
     """
-    first, reached = None, set()
+    first: Any = None
+    reached: set[str] = set()
     for op in graph.get_operations():
         if op.name in needed and _draws(op):
             first = first or op
@@ -219,7 +235,8 @@ def _draws(op: Any) -> bool:
     """Return whether an operation makes other numbers at every call."""
     if op.type == "StatelessRandomGetKeyCounter":  # a function of its seed, which may move on
         return tf.get_static_value(op.inputs[0]) is None
-    return op.type.startswith(_DRAWS) or op.type.endswith(_SAMPLES)
+    kind: str = op.type
+    return kind.startswith(_DRAWS) or kind.endswith(_SAMPLES)
 
 
 def _made_by(op: Any, sources: dict[str, Source]) -> list[Source]:
@@ -270,19 +287,19 @@ def _known_size(op: Any) -> bool:
     plain = not any(op.get_attr(name) for name in ("ellipsis_mask", "new_axis_mask"))
     if shape.type != "Shape" or any(e is None for e in ends) or not plain:
         return False
-    begin, end, step = (int(e[0]) for e in ends)
-    begin = None if op.get_attr("begin_mask") else begin
-    if op.get_attr("shrink_axis_mask"):
-        end = begin + 1 or None
-    elif op.get_attr("end_mask"):
-        end = None
     sizes = shape.inputs[0].shape
-    return sizes.rank is not None and None not in list(sizes)[begin:end:step]
+    if sizes.rank is None:
+        return False
+    if op.get_attr("shrink_axis_mask"):
+        return sizes[int(ends[0][0])] is not None
+    begin, end, step = cut_of(op)
+    return None not in list(sizes)[begin:end:step]
 
 
 def _lost_by(tensor: Tensor, places: Mapping[str, Places]) -> str:
     """Return the words for the operation behind which the samples could not be followed."""
-    waiting, seen = [tensor.op], set()
+    waiting: list[Any] = [tensor.op]
+    seen: set[str] = set()
     for op in waiting:
         if any(t.name in places for t in op.inputs):
             return f' (they were lost in {op.type}, "{op.name}")'

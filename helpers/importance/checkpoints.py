@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from helpers.backend import keras
 from helpers.gradients import PerSampleGradients
 from helpers.gradients.batches import Inputs, count_rows, take_rows
-from helpers.gradients.naive import Loss
+from helpers.gradients.row_loss import Loss
 from helpers.importance.curvature import Curvature
 from helpers.importance.goals import dots_over, flat_vector, goal_gradient, shaped
 from helpers.importance.rows import RowGradients
@@ -85,7 +85,7 @@ def tracin_scores(
         )
     rows = count_rows(goal[1])
     parts = [slice(r, r + 1) for r in range(rows)] if each else [slice(0, rows)]
-    engine, total = PerSampleGradients(model, loss), 0.0
+    engine, total = PerSampleGradients(model, loss), np.zeros((count_rows(y), len(parts)))
     pairs = list(zip(checkpoints, learning_rates, strict=True))
     with _kept_weights(model):
         for weights, rate in tqdm(pairs, desc="checkpoints", leave=False, disable=not progress):

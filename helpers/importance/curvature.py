@@ -14,7 +14,7 @@ import numpy as np
 from helpers.backend import keras, tf
 from helpers.gradients.batches import Inputs, as_arrays, count_rows
 from helpers.gradients.forms import Tensor
-from helpers.gradients.naive import Loss
+from helpers.gradients.row_loss import Loss
 from helpers.importance.goals import batches, loss_of, shaped
 
 __all__ = ["Curvature", "as_float64", "conjugate_gradients"]

@@ -15,7 +15,7 @@ import numpy as np
 from helpers.backend import keras, tf
 from helpers.gradients import PerSampleGradients
 from helpers.gradients.batches import Inputs, as_arrays, count_rows, map_leaves, take_rows
-from helpers.gradients.naive import Loss
+from helpers.gradients.row_loss import Loss
 
 __all__ = [
     "batches",

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from helpers.backend import keras
 from helpers.gradients import PerSampleGradients
 from helpers.gradients.batches import Inputs, count_rows, take_rows
-from helpers.gradients.naive import Loss
+from helpers.gradients.row_loss import Loss
 from helpers.importance.curvature import Curvature, conjugate_gradients
 from helpers.importance.goals import dots_over, flat_vector, goal_gradient, shaped
 

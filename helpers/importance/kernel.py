@@ -15,7 +15,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from helpers.backend import keras, tf
 from helpers.gradients.batches import Inputs, as_arrays
-from helpers.gradients.naive import Loss
+from helpers.gradients.row_loss import Loss
 from helpers.importance.goals import batches, loss_of
 from helpers.importance.rows import RowGradients
 

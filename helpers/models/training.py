@@ -178,7 +178,7 @@ class Trainer:
         *,
         seed: int,
         order: np.ndarray,
-        at: Sequence[int],
+        at: Sequence[int] | np.ndarray,
         sample_weight: np.ndarray | None = None,
         progress: bool = False,
     ) -> list[Fitted]:
@@ -252,7 +252,7 @@ class Trainer:
                 )
             return order, max(1, len(order) // 10)  # ten lines of history
         per_pass = max(1, len(rows) // self.batch_size)
-        count = updates if updates is not None else epochs * per_pass
+        count = updates if updates is not None else (epochs or 0) * per_pass
         if count < 1:
             raise ValueError(f"there must be at least one update; got {count}.")
         rng = np.random.default_rng([seed, 1])

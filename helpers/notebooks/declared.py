@@ -11,6 +11,7 @@ import tokenize
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from helpers.base.errors import DataError
 from helpers.base.words import near_match
@@ -51,7 +52,7 @@ class Parameter:
         """What a value must be, in words."""
         return f"{KINDS[self.type.__name__]}{self.allowed or ''}"
 
-    def accepts(self, value: object) -> bool:
+    def accepts(self, value: Any) -> bool:
         """Return whether a value has the declared type and lies in the declared range.
 
         A whole number will do where a number is declared; NaN and the infinities never do, and
@@ -66,15 +67,12 @@ class Parameter:
 
     def refusal(self, value: object, notebook: str) -> str:
         """Return, as one paragraph, why a value is refused and what to give."""
-        hint = near_match(str(value)[:80], self.allowed.values) if self._has_choices else ""
+        choices = self.allowed.values if isinstance(self.allowed, Choices) else ()
+        hint = near_match(str(value)[:80], [str(choice) for choice in choices]) if choices else ""
         return (
             f'The parameter "{self.name}" of {notebook} must be {self.must_be}; '
             f"got {_shown(value)}.{hint} Its default is {self.default!r}."
         )
-
-    @property
-    def _has_choices(self) -> bool:
-        return isinstance(self.allowed, Choices)
 
 
 def parameters(path: str | Path) -> dict[str, Parameter]:

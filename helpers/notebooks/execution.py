@@ -134,7 +134,7 @@ def execute(
         resources={"metadata": {"path": str(path.parent)}},
     )
     try:
-        client.execute(env=os.environ | _NO_BARS | (env or {}))
+        client.execute(env={**os.environ, **_NO_BARS, **(env or {})})
     except CellExecutionError as error:
         raise RuntimeError(
             f"{error.traceback}\n{path.name}, {_last_started(notebook)}: {error.ename}: "

@@ -14,6 +14,7 @@ import ast
 import math
 import re
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = [
     "ANYTHING",
@@ -151,7 +152,7 @@ def _choices(text: str, kind: type[Value]) -> Choices:
     return Choices(values)
 
 
-def _value(text: str, kind: type[Value]) -> int | float:
+def _value(text: str, kind: type[Any]) -> int | float:
     """Return a finite number of the type, written as in Python."""
     try:
         value = ast.literal_eval(text.strip())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.dates import ConciseDateFormatter
@@ -117,8 +119,11 @@ def plot_visible_events(
             edgecolor="white",
             label=label,
         )
-    ax.axvspan(cutoff, end, color=COLORS["yellow"], alpha=0.35, label="period of the label")
-    ax.axvline(cutoff, color=COLORS["black"], linestyle="--", label="cutoff")
+    # A moment is a place on an axis of dates, which the types do not say.
+    begin: Any = cutoff
+    until: Any = end
+    ax.axvspan(begin, until, color=COLORS["yellow"], alpha=0.35, label="period of the label")
+    ax.axvline(begin, color=COLORS["black"], linestyle="--", label="cutoff")
     ax.set(title=title, xlabel="day", ylabel="events of the user")
     ax.xaxis.set_major_formatter(ConciseDateFormatter(ax.xaxis.get_major_locator()))
     ax.legend(ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.28), fontsize=8)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from helpers.losses import cross_entropy, cross_entropy_by_logit
 from helpers.plots import plot_keep_curve, plot_loss_tangent, plot_surprise_leverage
@@ -185,7 +186,7 @@ def _slider(
     slider, picture = kind(**options), Image(format="png")
 
     def redraw(_: object = None) -> None:
-        figure = draw(slider.value).figure
+        figure = cast("Figure", draw(slider.value).figure)  # no figure within a figure
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png")
         picture.value = buffer.getvalue()

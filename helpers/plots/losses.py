@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -33,7 +34,9 @@ def plot_loss_shapes(
     ax = new_axes(ax)
     hues = dict(zip(shapes["loss"].unique(), _HUES, strict=False))
     dashes = dict(zip(shapes["label"].unique(), _DASHES, strict=False))
-    for (loss, label), points in shapes.groupby(["loss", "label"], sort=False):
+    pair: Any  # two names, so two values
+    for pair, points in shapes.groupby(["loss", "label"], sort=False):
+        loss, label = pair
         ax.plot(
             points["logit"],
             points["value"],
@@ -135,7 +138,7 @@ def plot_loss_tangent(
     return ax
 
 
-def _distinct(index: int) -> dict[str, object]:
+def _distinct(index: int) -> dict[str, Any]:
     """Return the colour and the dashes of the line at a place."""
     hue = _HUES[index % len(_HUES)]
     return {"color": COLORS[hue], "linestyle": _DASHES[index % len(_DASHES)]}

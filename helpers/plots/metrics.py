@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -19,7 +22,7 @@ _HUES = ["blue", "red", "green", "purple", "orange", "sky", "black", "grey"]
 #: Dashes and markers differ as well as colours, so that a grey print can be read.
 _DASHES = ["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (8, 2)), "-"]
 _MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
-_GUIDE = {"color": COLORS["grey"], "linewidth": 1.3, "linestyle": ":"}
+_GUIDE: dict[str, Any] = {"color": COLORS["grey"], "linewidth": 1.3, "linestyle": ":"}
 
 
 def plot_reliability(table: pd.DataFrame, *, ax: Axes | None = None, title: str = "") -> Axes:
@@ -119,7 +122,8 @@ def plot_before_after(
     """
     ax = new_axes(ax, height=1.3 + 0.5 * len(table))
     ax.axvline(0, **_GUIDE)
-    for place, row in enumerate(table.itertuples()):
+    rows: Iterable[Any] = table.itertuples()
+    for place, row in enumerate(rows):
         sure = row.low > 0 or row.high < 0
         ax.plot([row.low, row.high], [place, place], color=COLORS["blue"], linewidth=2.5)
         ax.plot(
@@ -162,7 +166,7 @@ def plot_keep_curve(
         right, on a logarithmic axis.
     """
     ax = new_axes(ax, height=4.2)
-    y = metric or table.columns[table.columns.get_loc("kept_fraction") + 1]
+    y = metric or table.columns[list(table.columns).index("kept_fraction") + 1]
     _draw_curves(ax, table, x="kept_fraction", y=y, by="action", markers=True)
     if {"low", "high"} <= set(table):
         for index, (_, rows) in enumerate(_groups(table, "action")):
@@ -196,9 +200,12 @@ def _draw_curves(
     **style: object,
 ) -> None:
     for index, (name, rows) in enumerate(_groups(table, by)):
-        marker = {"marker": _MARKERS[index % len(_MARKERS)]} if markers else {}
-        label = {} if name is None else {"label": str(name)}
-        ax.plot(rows[x], rows[y], **_distinct(index), **marker, **label, **style)
+        line: dict[str, Any] = {**_distinct(index), **style}
+        if markers:
+            line["marker"] = _MARKERS[index % len(_MARKERS)]
+        if name is not None:
+            line["label"] = str(name)
+        ax.plot(rows[x], rows[y], **line)
 
 
 def _groups(table: pd.DataFrame, by: str) -> list[tuple[object, pd.DataFrame]]:
@@ -208,7 +215,7 @@ def _groups(table: pd.DataFrame, by: str) -> list[tuple[object, pd.DataFrame]]:
     return list(table.groupby(by, sort=False))
 
 
-def _distinct(index: int) -> dict[str, object]:
+def _distinct(index: int) -> dict[str, Any]:
     """Return the colour and the dashes of the line at a place."""
     return {
         "color": COLORS[_HUES[index % len(_HUES)]],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.rcsetup import cycler
 
 __all__ = ["COLORS", "new_axes", "use_style"]
 
@@ -28,7 +29,7 @@ def use_style() -> None:
             "figure.figsize": (7.0, 3.8),
             "figure.dpi": 100,
             "figure.constrained_layout.use": True,
-            "axes.prop_cycle": plt.cycler(color=list(COLORS.values())[:6]),
+            "axes.prop_cycle": cycler(color=list(COLORS.values())[:6]),
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.grid": True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -51,8 +52,8 @@ class Encoder:
     @classmethod
     def fit(cls, raw: pd.DataFrame, *, min_rows: int = _MIN_ROWS) -> Encoder:
         """Return an encoder fitted on the raw features of the training rows."""
-        different = {name: values.nunique() for name, values in raw.items()}
-        varied = {name: values for name, values in raw.items() if different[name] > 1}
+        different = {str(name): values.nunique() for name, values in raw.items()}
+        varied = {name: raw[name] for name, count in different.items() if count > 1}
         numbers = [c for c, values in varied.items() if pd.api.types.is_numeric_dtype(values)]
         named = varied.keys() - set(numbers)
         levels = {c: _levels(values, min_rows) for c, values in varied.items() if c in named}
@@ -106,7 +107,7 @@ def _unskewed(numbers: pd.DataFrame) -> np.ndarray:
     return values
 
 
-def vocabulary(values: pd.Series, *, min_rows: int = _MIN_ROWS) -> list:
+def vocabulary(values: pd.Series, *, min_rows: int = _MIN_ROWS) -> list[Any]:
     """Return the values that at least ``min_rows`` training rows have, sorted.
 
     A model numbers them from 2; 0 is padding and 1 is any other value.
@@ -115,7 +116,7 @@ def vocabulary(values: pd.Series, *, min_rows: int = _MIN_ROWS) -> list:
     return sorted(counts.index[counts >= min_rows])
 
 
-def numbered(values: pd.Series | np.ndarray, known: list) -> np.ndarray:
+def numbered(values: pd.Series | np.ndarray, known: list[Any]) -> np.ndarray:
     """Return each value's number in a vocabulary: int32, 1 where it is unknown.
 
     Example:

@@ -59,7 +59,7 @@ def raw_features(inputs: Inputs) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
         ``items``, int32, -1 where there are fewer. Items: the item ids.
     """
     codes = _Codes(inputs)
-    columns: dict[str, np.ndarray | pd.Series] = {}
+    columns: dict[str, Floats | pd.Series] = {}
     columns |= _user_profile(codes)
     columns |= _affinities(codes)
     columns |= _product(codes, inputs)
@@ -72,7 +72,7 @@ def raw_features(inputs: Inputs) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     return frame, _recent_items(codes), np.asarray(codes.items)
 
 
-def _float32(values: Floats) -> np.ndarray:
+def _float32(values: Floats | pd.Series) -> np.ndarray:
     """Return the values as float32; what is too large for it becomes its largest number."""
     largest = np.finfo(np.float32).max
     return np.clip(values, -largest, largest).astype(np.float32)
@@ -100,8 +100,7 @@ class _Codes:
         self.spend = self.price * np.where(np.isnan(quantity), 1.0, quantity)
         self.total_events = totals.events.to_numpy()
         self.total_prices = {"price": _column(totals, "price"), "priced": totals.priced.to_numpy()}
-        self.store, self.event_store, self.total_store = _optional("store_id", inputs)
-        self.query, _, self.total_query = _optional("query", inputs)
+        self.stores, self.queries = _optional("store_id", inputs), _optional("query", inputs)
 
     def past_of(self, total_keys: Ints) -> History:
         """Return what all users did, by keys of the daily totals."""
@@ -125,10 +124,10 @@ class _Codes:
         return pd.factorize(self.products[name])[0]
 
 
-def _optional(name: str, inputs: Inputs) -> list[Ints] | list[None]:
-    """Return the codes of a column that not every log has."""
+def _optional(name: str, inputs: Inputs) -> list[Ints] | None:
+    """Return the codes of a column in exposures, events and totals; None: the log has it not."""
     if name not in inputs.exposures or inputs.exposures[name].isna().all():
-        return [None] * 3
+        return None
     empty = pd.Series([None], dtype=object)
     sides = [
         side[name] if name in side else empty.repeat(len(side))
@@ -216,13 +215,14 @@ def _column(frame: pd.DataFrame, name: str) -> Floats:
 
 def _store(c: _Codes) -> dict[str, Floats]:
     """The store: how busy, how it sells this product, how well the user knows it."""
-    if c.store is None:
+    if c.stores is None:
         return {}
-    key, total_key = _paired((c.store, c.total_store), (c.item, c.total_item))
-    user_key, event_key = _paired((c.user, c.event_user), (c.store, c.event_store))
+    store, event_store, total_store = c.stores
+    key, total_key = _paired((store, total_store), (c.item, c.total_item))
+    user_key, event_key = _paired((c.user, c.event_user), (store, event_store))
     visits = History(event_key, c.day).count(user_key, c.cutoff)
     return {
-        "store_events_28d": c.past_of(c.total_store).count(c.store, c.cutoff, days=_MONTH),
+        "store_events_28d": c.past_of(total_store).count(store, c.cutoff, days=_MONTH),
         "store_item_events_28d": c.past_of(total_key).count(key, c.cutoff, days=_MONTH),
         "user_store_share": _share(visits, c.user_events),
     }
@@ -230,17 +230,18 @@ def _store(c: _Codes) -> dict[str, Floats]:
 
 def _query(c: _Codes, inputs: Inputs) -> dict[str, Floats]:
     """The query: its words in the product's text, and what it led to before."""
-    if c.query is None:
+    if c.queries is None:
         return {}
-    queries, category = (c.query, c.total_query), c.attribute("category")
+    query, _, total_query = c.queries
+    queries, category = (query, total_query), c.attribute("category")
     key, total_key = _paired(queries, (c.item, c.total_item))
     category_key, total_category = _paired(queries, (category[c.item], category[c.total_item]))
     led_to = c.past_of(total_category).count(category_key, c.cutoff)
     return {
-        "has_query": (c.query >= 0).astype(np.float64),
+        "has_query": (query >= 0).astype(np.float64),
         "query_word_share": _word_share(inputs.exposures["query"], c),
         "query_item_events": c.past_of(total_key).count(key, c.cutoff),
-        "query_category_share": _share(led_to, c.past_of(c.total_query).count(c.query, c.cutoff)),
+        "query_category_share": _share(led_to, c.past_of(total_query).count(query, c.cutoff)),
     }
 
 

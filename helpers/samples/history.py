@@ -11,6 +11,8 @@ speak of all users, also where the events at hand are those of some.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -42,7 +44,7 @@ def coded(*sides: pd.Series, sort: bool = False) -> tuple[list[Ints], pd.Index]:
         [array([1, 0]), array([ 0, -1])]
     """
     codes, values = pd.factorize(pd.concat(sides, ignore_index=True), sort=sort)
-    return np.split(codes, np.cumsum([len(side) for side in sides])[:-1]), values
+    return np.split(codes, np.cumsum([len(side) for side in sides])[:-1]), pd.Index(values)
 
 
 def join_codes(*codes: Ints) -> Ints:
@@ -213,7 +215,7 @@ def daily_totals(events: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _sums(amounts: Floats | Ints) -> tuple[Ints, ...]:
+def _sums(amounts: npt.NDArray[Any]) -> tuple[Ints, ...]:
     """Return the running sums of amounts, of whole numbers as one, else as high and low parts."""
     whole = not np.issubdtype(amounts.dtype, np.floating)
     return (_running(amounts),) if whole else tuple(map(_running, _parts(amounts)))

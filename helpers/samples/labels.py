@@ -5,6 +5,9 @@ A *period* is the day or week of a sample's cutoff; it is named by its first day
 
 from __future__ import annotations
 
+import datetime as dt
+from typing import cast
+
 import numpy as np
 import pandas as pd
 
@@ -119,7 +122,8 @@ def _microseconds(times: pd.Series) -> Ints:
 def _within(exposures: pd.DataFrame, success: Ints, shown: Ints, task: Task) -> np.ndarray:
     """Mark successes (microseconds) that fall into their exposure's window."""
     if task.within != "period":
-        return success - shown <= pd.Timedelta(task.within) // pd.Timedelta("1us")
+        window = cast("pd.Timedelta", pd.Timedelta(task.within))  # of a text that was checked
+        return success - shown <= window // dt.timedelta(microseconds=1)
     times = pd.Series(success.astype("datetime64[us]")).dt.tz_localize("UTC")
     end = exposures.cutoff_day.to_numpy() + PERIOD_DAYS[task.cutoff]
     return local_days(times, task.time_zone) < end

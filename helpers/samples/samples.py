@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,8 +42,8 @@ ROLES = ("train", "attribution", "valid", "test")
 #: What a cache entry holds of samples, beside their arrays; only planted noise has a truth.
 _TABLES = ("table", "features", "dropped", "truth")
 _NUMBERS = ("item", "recent", "subcategory")
-_FACTS = {"sizes": dict, "feature_names": list, "source": str, "notes": list}
-_FACTS |= {"logit_offset": float, "fingerprint": str}
+_FACTS: dict[str, type[Any]] = {"sizes": dict, "feature_names": list, "source": str}
+_FACTS |= {"notes": list, "logit_offset": float, "fingerprint": str}
 _SHARES = (0.62, 0.71, 0.83)  # where the roles end when the task names no dates
 
 
@@ -156,13 +157,12 @@ def load_samples(
         >>> samples.inputs(samples.rows("test"))["dense"].shape[1] == len(samples.feature_names)
         True
     """
-    where = {"path": path, "schema": schema, "seed": seed}
-    data = sources.data_fingerprint(source, **where)
+    data = sources.data_fingerprint(source, path=path, schema=schema, seed=seed)
     # The source as well: a copy of the bundled files is data of yours, without the truth.
     key = {"source": source, "fingerprint": data, "seed": seed, "code": code_of(__name__)}
 
     def build() -> Samples:
-        tables = open_source(source, **where)
+        tables = open_source(source, path=path, schema=schema, seed=seed)
         if tables.fingerprint != data:  # else new rows would be kept under the name of old ones
             raise DataError(
                 f"The tables of {source} changed while they were read, so they would be of two "
@@ -370,7 +370,8 @@ def _number_ids(
         "recent": bags(recent, numbered(items, known_items)),
     }
     sizes = {"item": len(known_items) + 2}
-    subcategory = raw.get("item_subcategory", pd.Series(["unknown"] * len(raw)))
+    named = "item_subcategory" in raw
+    subcategory = raw["item_subcategory"] if named else pd.Series(["unknown"] * len(raw))
     known = vocabulary(subcategory[train])
     numbers["subcategory"] = numbered(subcategory, known)
     sizes["subcategory"] = len(known) + 2
@@ -411,8 +412,16 @@ def _load(folder: Path) -> Samples:
     if rows | {len(array) for array in arrays.values()} != {len(tables["table"])}:
         raise ValueError("the files of the samples do not have equally many rows")
     return Samples(
-        **tables,
+        table=tables["table"],
+        features=tables["features"],
+        dropped=tables["dropped"],
+        truth=tables.get("truth"),
         dense=arrays["dense"],
         numbers={name: arrays[name] for name in _NUMBERS},
-        **{name: facts[name] for name in _FACTS},
+        sizes=facts["sizes"],
+        feature_names=facts["feature_names"],
+        source=facts["source"],
+        notes=facts["notes"],
+        logit_offset=facts["logit_offset"],
+        fingerprint=facts["fingerprint"],
     )

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.backend import tf
+from helpers.backend import keras, tf
+from helpers.gradients import PerSampleGradients, naive_norms
 from helpers.gradients.places import FIRST, entries_of_samples, places_after
 from helpers.gradients.uses import _depends_on
 
@@ -181,3 +182,81 @@ def test_blocks_outside_are_told_from_blocks_inside(names, monkeypatch):
     monkeypatch.setitem(followed.__globals__, "entries_of_samples", wrong)
     with pytest.raises(AssertionError):
         check([*names, "first two axes in one"], 4)
+
+
+# --- numbers that are known only with the rows -------------------------------------------
+
+
+class OnSteps(keras.layers.Layer):
+    """A dense layer on the steps of all rows, moved by a function, and a sum for each row."""
+
+    def __init__(self, move):
+        super().__init__()
+        self.dense, self._move = keras.layers.Dense(2, activation="tanh"), move
+
+    def build(self, shape):
+        self.dense.build((None, shape[-1]))
+
+    def call(self, x):
+        return self._move(x, lambda steps: tf.square(self.dense(steps)))
+
+
+def cut(x):
+    """The first steps; how many is the same for all rows, and known only with them."""
+    return x[:, : tf.cast(tf.reduce_max(tf.stop_gradient(x)) * 0.0 + 3.0, tf.int32)]
+
+
+def by_row(steps, rows):
+    return tf.reduce_sum(tf.reshape(steps, [rows, -1]), 1)
+
+
+def joined(x, layer):
+    rows, steps = tf.shape(x)[0], tf.reshape(cut(x), [-1, 3])
+    return tf.reduce_sum(
+        tf.reshape(layer(tf.concat([steps, 2.0 * steps], 0)), [2, rows, -1]), [0, 2]
+    )
+
+
+def joined_of_two_lengths(x, layer):
+    rows, long, short = tf.shape(x)[0], tf.reshape(cut(x), [-1, 3]), tf.reshape(x[:, :2], [-1, 3])
+    made = layer(tf.concat([long, short], 0))
+    return by_row(made[: tf.shape(long)[0]], rows) + 3.0 * by_row(made[tf.shape(long)[0] :], rows)
+
+
+def repeated(x, layer):
+    rows, steps = tf.shape(x)[0], tf.reshape(cut(x), [-1, 3])
+    return tf.reduce_sum(tf.reshape(layer(tf.tile(steps, [2, 1])), [2, rows, -1]), [0, 2])
+
+
+def sized_by_a_masked_entry(x, layer):
+    """The number of rows: TensorFlow takes no notice of the mask of an entry taken alone."""
+    rows = tf.strided_slice(tf.shape(x), [0], [1], [1], begin_mask=1, shrink_axis_mask=1)
+    return tf.reduce_sum(layer(tf.reshape(x, [rows, -1, 3])), [1, 2])
+
+
+def sized_by_a_masked_later_entry(x, layer):
+    steps = tf.strided_slice(tf.shape(x), [1], [2], [1], begin_mask=1, shrink_axis_mask=1)
+    return tf.reduce_sum(layer(tf.reshape(x, [-1, steps, 3])), [1, 2])
+
+
+@pytest.mark.parametrize(
+    "move",
+    [
+        joined,
+        joined_of_two_lengths,
+        repeated,
+        sized_by_a_masked_entry,
+        sized_by_a_masked_later_entry,
+    ],
+)
+def test_numbers_that_are_known_only_with_the_rows_do_not_stop_the_engine(move):
+    rng = np.random.default_rng(0)
+    inputs = keras.Input((None, 3))
+    model = keras.Model(inputs, OnSteps(move)(inputs))
+    x, y = rng.normal(size=(5, 4, 3)).astype(np.float32), rng.normal(size=5).astype(np.float32)
+    found = PerSampleGradients(model, half_square).norms(x, y)
+    np.testing.assert_allclose(found, naive_norms(model, half_square, x, y), rtol=1e-5)
+
+
+def half_square(y, prediction):
+    return tf.square(prediction - y) / 2.0

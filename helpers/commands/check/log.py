@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.commands.check.finding import Finding, percent
+from helpers.data.whole_table import one_row
 from helpers.schema import Task
 
 __all__ = ["MANY", "event_counts", "period", "sizes", "times"]
@@ -96,7 +97,7 @@ def _period_findings(facts: Facts, outside: float) -> list[Finding]:
 
 def event_counts(connection: duckdb.DuckDBPyConnection) -> list[Facts]:
     """Return for each event type its events, users, items, first and last day; most first."""
-    rows = connection.execute("SELECT count(*) FROM user_behavior").fetchone()[0]
+    rows = one_row(connection, "SELECT count(*) FROM user_behavior")[0]
     distinct = "approx_count_distinct({})" if rows > MANY else "count(DISTINCT {})"
     query = (
         f"SELECT event_type, count(*) AS events, {distinct.format('user_id')} AS users, "
@@ -127,11 +128,12 @@ def sizes(connection: duckdb.DuckDBPyConnection) -> tuple[Facts, list[Finding]]:
     """
     facts = {}
     for name, column in (("users", "user_id"), ("items", "item_id")):
-        count, median, p90, p99, largest, once, total = connection.execute(
+        count, median, p90, p99, largest, once, total = one_row(
+            connection,
             "SELECT count(*), quantile_disc(n, 0.5), quantile_disc(n, 0.9), "
             "quantile_disc(n, 0.99), max(n), count(*) FILTER (n = 1), sum(n) "
-            f"FROM (SELECT count(*) AS n FROM user_behavior GROUP BY {column})"
-        ).fetchone()
+            f"FROM (SELECT count(*) AS n FROM user_behavior GROUP BY {column})",
+        )
         facts[name] = {
             "count": count,
             "median": median,
@@ -188,7 +190,7 @@ def _profile(hours: np.ndarray) -> Facts:
     """Return the fullest hour, and the middle of the five that are emptiest together."""
     if hours.sum() < _FEW_TIMES:
         return {"busiest": None, "quietest": None, "night_share": float("nan")}
-    quiet = sum(np.roll(hours, shift) for shift in range(-2, 3))
+    quiet = np.sum([np.roll(hours, shift) for shift in range(-2, 3)], axis=0)
     ties = np.flatnonzero(quiet == quiet.min())
     return {
         "busiest": int(hours.argmax()),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import datetime as dt
+from typing import Any, cast
 
 import duckdb
 import pandas as pd
@@ -86,7 +87,8 @@ def _window(task: Task, *, shown: str, taken: str) -> str:
         day = f"{shown}.day"
         end = f"{day} + 1" if task.cutoff == "day" else f"{day} - ({day} - 4) % 7 + 7"
         return f"{taken}.day < {end}"
-    return f"{taken}.us - {shown}.us <= {pd.Timedelta(task.within) // pd.Timedelta('1us')}"
+    window = cast("pd.Timedelta", pd.Timedelta(task.within))  # of a text that was checked
+    return f"{taken}.us - {shown}.us <= {window // dt.timedelta(microseconds=1)}"
 
 
 def _findings(facts: Facts, task: Task) -> list[Finding]:

@@ -410,7 +410,7 @@ def look_at_server(url: str | None = None) -> tuple[list[Look], dict[str, str]]:
     with open_database(url) as database:
         for name in database.table_names():
             columns = list(database.columns(name))
-            chunks = iter(database.stream(name, columns, rows=ROWS))
+            chunks = database.stream(name, columns, rows=ROWS)
             first = next(chunks, None)
             chunks.close()
             if first is None or first.frame.empty:

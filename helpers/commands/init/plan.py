@@ -191,7 +191,7 @@ def _read_events(part: LogPart) -> None:
     part.values = {value: event for value, event in found.items() if value != event}
     part.events = tuple(event for event in EVENTS if event in found.values())
     unknown = tuple(value for value in ranked if value not in found)
-    if unknown:
+    if unknown and facts is not None:
         share = float(values.isin(unknown).mean())
         why = "none of impression, click, cart, purchase"
         part.rules.append(LeaveOutProposal(facts.name, "one_of", unknown, share, why, sure=False))
@@ -344,7 +344,8 @@ def _cutoff(part: LogPart, times: pd.Series) -> tuple[str, str]:
     """Choose days or weeks by how often a user comes, in the head of the log."""
     if times.empty or "user_id" not in part.guess.columns:
         return "week", "please check: how often a user comes is not known"
-    weeks = (times.quantile(0.999) - times.quantile(0.001)).days / 7
+    early, late = times.quantile([0.001, 0.999])
+    weeks = (late - early).days / 7
     if weeks < 8:
         return "day", "please check: the rows looked at span less than eight weeks"
     head = part.guess.values("user_id").head(ROWS)  # rows that follow each other

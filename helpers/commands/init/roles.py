@@ -189,39 +189,39 @@ def guess_roles(look: Look, *, seen: Callable[[], object] = lambda: None) -> Gue
 def _take_time(guess: Guess) -> None:
     """Find the time of the event: one column, or a day and a time of day."""
 
-    def score(facts: Facts) -> float:
+    def score(facts: Facts, clock: TimeFormat) -> float:
         if set(words(facts.name)) & _NOT_NOW:
             return 0.1
-        return 0.2 + name_score(facts.name, "event_time") + 0.1 * (facts.clock.kind == "moment")
+        return 0.2 + name_score(facts.name, "event_time") + 0.1 * (clock.kind == "moment")
 
-    found = [f for f in guess.facts.values() if f.clock and f.clock.kind != "hour"]
+    clocks = [(f, f.clock) for f in guess.facts.values() if f.clock]
     # A whole number may be an id: only its name makes it a time.
-    found = [f for f in found if not f.clock.number or score(f) >= SURE]
+    found = [(f, clock) for f, clock in clocks
+             if clock.kind != "hour" and (not clock.number or score(f, clock) >= SURE)]  # fmt: skip
     if not found:
         return
-    best = max(found, key=lambda facts: (score(facts), facts.distinct))
-    names, guess.clock = (best.name,), best.clock
-    hours = [f for f in guess.facts.values() if f.clock and f.clock.kind == "hour"]
-    if best.clock.kind == "day" and hours:
-        hour = max(hours, key=lambda facts: bool(set(words(facts.name)) & _HOURS))
-        names, guess.clock = (best.name, hour.name), _joined(best, hour, guess.look)
-    doubt = guess.clock.doubt
-    if not doubt and score(best) < SURE:
+    best, clock = max(found, key=lambda pair: (score(*pair), pair[0].distinct))
+    sure, names = score(best, clock) >= SURE, [best.name]
+    hours = [(f.name, clock) for f, clock in clocks if clock.kind == "hour"]
+    if clock.kind == "day" and hours:
+        hour, of_day = max(hours, key=lambda pair: bool(set(words(pair[0])) & _HOURS))
+        padded = guess.look.frame[hour].dropna().str.len().nunique() == 1
+        names, clock = [best.name, hour], _joined(clock, of_day, padded=padded)
+    guess.clock, doubt = clock, clock.doubt
+    if not doubt and not sure:
         doubt = "taken because it holds times, not for its name"
     elif not doubt and len(found) > 1:
         doubt = "other columns hold times too"
-    if not doubt and guess.clock.kind == "day":
+    if not doubt and clock.kind == "day":
         doubt = "it names days without a time of day"
     guess.take("event_time", *names, doubt=doubt)
 
 
-def _joined(day: Facts, hour: Facts, look: Look) -> TimeFormat:
+def _joined(day: TimeFormat, hour: TimeFormat, *, padded: bool) -> TimeFormat:
     """Return the format of a date and a time of day with a blank between them."""
-    text = day.clock.text
-    if text == "ISO 8601":
-        padded = look.frame[hour.name].dropna().str.len().nunique() == 1
-        return TimeFormat("ISO 8601" if padded else f"%Y-%m-%d {hour.clock.text}", "moment")
-    return TimeFormat(f"{text} {hour.clock.text}", "moment", doubt=day.clock.doubt)
+    if day.text == "ISO 8601":
+        return TimeFormat("ISO 8601" if padded else f"%Y-%m-%d {hour.text}", "moment")
+    return TimeFormat(f"{day.text} {hour.text}", "moment", doubt=day.doubt)
 
 
 def _take_label(guess: Guess) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -275,7 +275,7 @@ def _interval(record: Record) -> dict[str, str]:
 
 
 def _table(
-    caption: str, records: list[Record] | None, names: _Names, *, cards: bool = False
+    caption: str, records: Sequence[Record] | None, names: _Names, *, cards: bool = False
 ) -> _ReportTable | None:
     """Return a table of all the records' fields, in the order in which they appear."""
     if not records:

@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from helpers.base.errors import DataError
 from helpers.base.paths import REPO
@@ -88,7 +89,7 @@ def _fingerprint(run: Run) -> str:
     return data_fingerprint(run.source, **_data_of(run))
 
 
-def _data_of(run: Run) -> dict[str, str]:
+def _data_of(run: Run) -> dict[str, Any]:
     """Return where the data of a run are, from any folder."""
     stated = {"schema": str(REPO / run.schema)} if run.schema else {}
     return {"path": str(REPO / run.path), **stated}

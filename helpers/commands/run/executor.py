@@ -42,7 +42,13 @@ runpy.run_module("ipykernel_launcher", run_name="__main__")
 _DIED = "the notebook's Python died"
 
 # The messages of these errors speak of files, memory and packages, not of values in tables.
-_SAFE = ("DataError", "OSError", "FileNotFoundError", "PermissionError", "MemoryError")
+_SAFE: tuple[str, ...] = (
+    "DataError",
+    "OSError",
+    "FileNotFoundError",
+    "PermissionError",
+    "MemoryError",
+)
 _SAFE += ("ImportError", "ModuleNotFoundError", "KeyboardInterrupt", _DIED)
 
 
@@ -120,8 +126,9 @@ def _taken_literally(path: Path) -> str:
 
 def _kernel() -> type[AsyncKernelManager]:
     """Return a manager of kernels that know no secrets and end soon after this process."""
+    manager: Any = this_python()
 
-    class Guarded(this_python()):
+    class Guarded(manager):
         @property
         def kernel_spec(self) -> KernelSpec:
             spec = super().kernel_spec

@@ -93,7 +93,7 @@ def open_run(
             since.
     """
     run = read_state(folder.resolve())
-    asked = {
+    asked: dict[str, tuple[Any, Any]] = {
         "--source": (source, run.source),
         "--path": (path and run_request.plain_path(path), run.path),
         "--schema": (schema and run_request.plain_path(schema), run.schema),

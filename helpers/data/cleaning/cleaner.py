@@ -129,7 +129,10 @@ class Cleaner:
         frame, part = chunk.frame, self.part
         live = ~self._left_out(frame)
         columns: dict[str, pd.Series] = {}
-        for rank, source in enumerate(self._plan.sources):
+        plan = self._plan
+        if plan is None:
+            raise RuntimeError("Columns are resolved by header() before rows are cleaned.")
+        for rank, source in enumerate(plan.sources):
             name = source.column.name
             if source.constant:
                 columns[name] = text_series(pa.repeat(source.constant, len(frame)))
@@ -143,7 +146,7 @@ class Cleaner:
                 if rows.any():
                     self._drop(fault, rows, chunk, source.column, stored)
                     live &= ~rows
-        for name in self._plan.extra:
+        for name in plan.extra:
             stored = Stored(frame[name], decimal=part.decimal)
             columns[name] = _cast_extra(stored, as_text=part.table == "users")
         return np.flatnonzero(live), columns
@@ -215,7 +218,7 @@ class Cleaner:
             reason = f"{name} is below {column.minimum}"
             yield Fault((rank, 3), reason, "minimum"), (cast < column.minimum).to_numpy()
         if column.type == "time":
-            nought = (cast - _ZERO).abs() <= _ZONES
+            nought = ((cast - _ZERO).abs() <= _ZONES).to_numpy()
             yield Fault((rank, 3), f"{name} is {_ZERO:%Y-%m-%d}, no time", "zero"), nought
             late = (cast > self._latest).to_numpy()
             yield Fault((rank, 4), f"{name} is in the future", "future"), late

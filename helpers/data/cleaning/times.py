@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 
 import numpy as np
@@ -17,6 +18,7 @@ ISO = "ISO 8601"
 _ZONED = r"[0-9][T ][0-9].*(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)$"
 _UNITS = {"unix s": 1_000_000, "unix ms": 1_000}  # microseconds
 _FIRST, _END = pd.Timestamp("0001-01-02"), pd.Timestamp("9999-12-31")
+_END_S = dt.datetime(9999, 12, 31, tzinfo=dt.UTC).timestamp()
 _TYPE = "datetime64[us]"
 
 
@@ -79,7 +81,7 @@ def _in_utc(times: pd.Series, time_zone: str) -> pd.Series:
 
 def _from_unix(numbers: np.ndarray, factor: int) -> pd.Series:
     """Return times from seconds or milliseconds since 1970; 0 and less stand for no time."""
-    most = _END.timestamp() * 1_000_000 / factor
+    most = _END_S * 1_000_000 / factor
     known = (numbers > 0) & (numbers < most)  # False for NaN
     moments = np.round(np.where(known, numbers, 0) * factor).astype(np.int64).astype(_TYPE)
     return pd.Series(np.where(known, moments, np.datetime64("NaT"))).dt.tz_localize("UTC")

@@ -89,7 +89,8 @@ class Address:
             user=self.user or None,
             password=self.password.encode(),
             charset="utf8mb4",
-            conv=dict(encoders),  # no decoders: what the server writes is what is delivered
+            # No decoders: what the server writes is what is delivered.
+            conv={**encoders},  # type: ignore[dict-item] # the stubs' own types do not fit
             connect_timeout=self.connect_timeout,
             read_timeout=self.read_timeout,
             init_command=(
@@ -106,7 +107,7 @@ class Address:
                 trial.connect(self.socket)
         except OSError as error:
             fault = pymysql.OperationalError(2003, "nobody listens at the socket")
-            fault.original_exception = error
+            fault.original_exception = error  # type: ignore[attr-defined] # as PyMySQL does itself
             raise fault from None
 
     def _encryption(self) -> dict:

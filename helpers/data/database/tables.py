@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 import pymysql
@@ -176,7 +177,7 @@ class Database:
         *,
         rows: int = 100_000,
         progress: bool = False,
-    ) -> Iterator[Chunk]:
+    ) -> Generator[Chunk, None, None]:
         """Yield the rows of a table in chunks, in bounded memory.
 
         The rows come from one snapshot, and their number is compared with the table's count: an
@@ -200,7 +201,7 @@ class Database:
 
     def _stream(
         self, table: str, types: dict[str, str], rows: int, progress: bool
-    ) -> Iterator[Chunk]:
+    ) -> Generator[Chunk, None, None]:
         with self.snapshot():
             total, done, finished = self.count(table), 0, False
             where = f"table {table}"
@@ -234,10 +235,12 @@ class Database:
     def _cursor(self, table: str, types: dict[str, str]) -> Iterator[SSCursor]:
         """Yield a cursor that delivers packed rows; one not read to its end is cut off."""
         connection = self._held
+        if connection is None:
+            raise RuntimeError("Tables are streamed inside `with database.snapshot():` only.")
         sql = f"SELECT {packed_row(types)} FROM {named(table)}"
-        driver = connection.connection.driver_connection
+        driver: Any = connection.connection.driver_connection
         driver.use_unicode = False  # bytes: pyarrow decodes them
-        cursor = SSCursor(driver)
+        cursor: Any = SSCursor(driver)
         self._streaming = True
         try:
             with self.told(f'reading table "{table}"'):

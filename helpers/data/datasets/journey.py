@@ -147,7 +147,8 @@ def _draw_exposures(
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """Draw the exposures week by week, which keeps memory small."""
     rng = np.random.default_rng(seed)
-    offered = promotions.groupby(["store_id", "week"]).size().rename("offered").reset_index()
+    sizes = promotions.groupby(["store_id", "week"]).size()
+    offered = pd.DataFrame({"offered": sizes}).reset_index()
     visits = visits.merge(offered, on=["store_id", "week"])
     visits = visits.sort_values(["week", "store_id", "household_id"], ignore_index=True)
     bought = purchases[["household_id", "product_id", "store_id", "week"]].drop_duplicates()
@@ -184,10 +185,8 @@ def _draw_week(
     promotion = np.repeat(visits.store_id.map(first).to_numpy(), size) + within
     household = visits.household_id.to_numpy()[visit]
     store, product = visits.store_id.to_numpy()[visit], promotions.product_id.to_numpy()[promotion]
-    is_bought = pd.Series(_key(household, store, product)).isin(
-        _key(bought.household_id, bought.store_id, bought.product_id)
-    )
-    is_bought = is_bought.to_numpy()
+    keys = _key(bought.household_id, bought.store_id, bought.product_id)
+    is_bought = pd.Series(_key(household, store, product)).isin(keys).to_numpy()
     # Visit by visit: negatives first, shuffled.
     order = np.argsort(2.0 * visit + is_bought + rng.random(len(visit)))
     rank = np.empty(len(order), dtype=np.int64)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+from collections.abc import Hashable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -118,7 +119,7 @@ def _plan_lists(settings: LogSettings, world: Market, rng: np.random.Generator) 
     topic = (1.2 * world.taste[user] + rng.gumbel(size=(n, topics))).argmax(axis=1)
     visits = pd.DataFrame({"day": day, "user": user, "start": start, "topic": topic})
     visits = visits.sort_values(["day", "start"], kind="stable", ignore_index=True)
-    lists = visits.loc[visits.index.repeat(rng.choice((1, 2, 3), size=n, p=(0.55, 0.3, 0.15)))]
+    lists = visits.loc[np.repeat(visits.index, rng.choice((1, 2, 3), size=n, p=(0.55, 0.3, 0.15)))]
     lists = lists.rename_axis("session").reset_index()
     m = len(lists)
     page = lists.groupby("session").cumcount().to_numpy()
@@ -373,7 +374,7 @@ def read_truth(folder: str | Path = DATA / "sample") -> pd.DataFrame:
     path = Path(folder) / "truth.csv.gz"
     if not path.exists():
         raise DataError(f"{path} is missing; only the bundled sample has a planted truth.")
-    kinds = {"clean_click": "int8", "observed_click": "int8"}
+    kinds: dict[Hashable, str] = {"clean_click": "int8", "observed_click": "int8"}
     return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=[""])
 
 

@@ -76,7 +76,7 @@ class LogSettings:
     @property
     def clean_from_day(self) -> int:
         """The day number, counted from ``start``, on which noise stops."""
-        return (pd.Timestamp(self.noise_until) - pd.Timestamp(self.start)).days
+        return int((pd.Timestamp(self.noise_until) - pd.Timestamp(self.start)).days)
 
 
 @dataclass(frozen=True)

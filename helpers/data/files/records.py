@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -246,7 +247,7 @@ class Records:
             blank[i] = not (text[1:-1].strip() if quoted else text)
         return blank
 
-    def text(self, i: int) -> bytes:
+    def text(self, i: int | np.integer[Any]) -> bytes:
         """Return what is written of a row."""
         return self._block.data[self.start[i] : self.stop[i]]
 

@@ -80,8 +80,8 @@ def _found(part: StoredTable, folder: Path) -> list[Path]:
     names = [part.table + ending for ending in _ENDINGS]
     found = [folder / name for name in names if os.path.lexists(folder / name)]
     if len(found) > 1:
-        names = " and ".join(f.name for f in found)
-        raise DataError(f"{folder.name} holds {names}; keep one of them.")
+        both = " and ".join(f.name for f in found)
+        raise DataError(f"{folder.name} holds {both}; keep one of them.")
     table = canonical_tables().get(part.table)
     if found or (table and not table.needed):
         return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import yaml
 
@@ -204,9 +205,9 @@ def parse(text: str, name: str) -> Entry | None:
     except _RefusedError as error:
         raise DataError(f"{name}, line {error}") from None
     except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
+        number = text.count("\n", 0, error.position) + 1
         raise DataError(
-            f"{name}, line {line}: there is a character that no text holds (code "
+            f"{name}, line {number}: there is a character that no text holds (code "
             f"{ord(str(error.character)[:1] or chr(0))}); is this a text file?"
         ) from None
     except yaml.MarkedYAMLError as error:
@@ -232,7 +233,7 @@ class _Loader(yaml.SafeLoader):
 
     depth = 0
 
-    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node | None:
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event = self.peek_event()
         line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent) or event.anchor is not None:

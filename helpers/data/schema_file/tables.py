@@ -47,7 +47,7 @@ DERIVED_KEYS = ("from", "columns", "values", "extra")
 
 
 def _event_types() -> tuple[str, ...]:
-    return canonical_tables()[_LOG].columns["event_type"].values
+    return tuple(str(value) for value in canonical_tables()[_LOG].columns["event_type"].values)
 
 
 def read_parts(table: str, entry: Entry, log: tuple[StoredTable, ...]) -> tuple[StoredTable, ...]:

@@ -66,7 +66,8 @@ def _plain(lines: dict[str, Entry]) -> dict[str, Any]:
 def _label(lines: dict[str, Entry]) -> dict[str, Any]:
     if "label" not in lines:
         return {}
-    label, facts = lines["label"].section(LABEL_KEYS), {}
+    label = lines["label"].section(LABEL_KEYS)
+    facts: dict[str, Any] = {}
     if "positive" in label:
         facts["positive"] = _names(label["positive"], _ACTIONS)
     if "match_on" in label:

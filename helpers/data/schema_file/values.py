@@ -110,7 +110,7 @@ def read_format(entry: Entry) -> str:
         reason = "it names a part twice" if isinstance(error, re.error) else str(error)
         reason = shown_text(re.split(r" in format|\. You", reason)[0])
         raise entry.wrong(must, f" This format cannot be read: {reason}.") from None
-    told = again if again is pd.NaT else again.tz_localize(None)
+    told = again if pd.isna(again) else again.tz_localize(None)
     if told not in [_MOMENT, *(_MOMENT.floor(unit) for unit in ("s", "min", "h", "D"))]:
         raise entry.wrong(
             f"{must} that tells the year, month and day, and with %I also %p",

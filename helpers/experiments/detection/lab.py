@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import pandas as pd
 
@@ -74,7 +75,7 @@ def detect_all(
     def build() -> pd.DataFrame:
         # All noises but duplicates leave the rows as they are: one trainer serves them.
         trainer = make_trainer(make_world(samples, None, rows=rows, seed=seed), budget)
-        options = {"rows": rows, "worlds": worlds, "seed": seed, "goals": goals}
+        options: dict[str, Any] = {"rows": rows, "worlds": worlds, "seed": seed, "goals": goals}
         options |= {"repeats": repeats, "progress": progress, "trainer": trainer}
         found = [detect(samples, noise, budget, **options) for noise in noises]
         return pd.concat(found, ignore_index=True).assign(model=budget.kind)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.util import hash_pandas_object
 
 from helpers import importance
 from helpers.experiments.detection.worlds import World
@@ -131,7 +133,7 @@ def _whole_training(world: World, budget: Budget, trainer: Trainer) -> dict[str,
 
 def _out_of_fold(world: World, budget: Budget, trainer: Trainer) -> dict[str, np.ndarray]:
     """Return scores from out-of-fold probabilities: dealt once, and averaged over deals."""
-    options = {"folds": budget.folds, "updates": budget.updates}
+    options: dict[str, Any] = {"folds": budget.folds, "updates": budget.updates}
     once, averaged = (
         importance.out_of_fold_probabilities(
             trainer, world.labels, world.users, repeats=repeats, seed=seed, **options
@@ -157,7 +159,8 @@ def _copies(world: World) -> np.ndarray:
     keys = pd.DataFrame(world.samples.dense[world.rows]).assign(
         user=world.users, item=world.items, time=world.samples.column("event_time", world.rows)
     )
-    codes = pd.util.hash_pandas_object(keys, index=False).to_numpy()
+    # pandas hands this function out when it is asked for, so its type is not known.
+    codes = hash_pandas_object(keys, index=False).to_numpy()  # type: ignore[operator]
     places, _ = pd.factorize(codes)
     return np.bincount(places)[places].astype(np.float64)
 
@@ -173,7 +176,7 @@ def _of_a_goal(world: World, budget: Budget, trainer: Trainer, goal: str) -> dic
         batch_size=budget.batch_size,
         rng=np.random.default_rng([budget.seed, 2]),
     )
-    kept = {"labels": world.labels, "seed": budget.seed, "order": order}
+    kept: dict[str, Any] = {"labels": world.labels, "seed": budget.seed, "order": order}
     at = np.unique(np.linspace(0, budget.updates, 5).round().astype(int)[1:])
     fits = trainer.checkpoints(**kept, at=at)
     model = fits[-1].model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,7 +64,7 @@ def rank_stability(world: World, budget: Budget, trainer: Trainer) -> pd.DataFra
     each = [
         importance.Dynamics(labels, seen.logits[s : s + 1], seen.updates) for s in range(len(seeds))
     ]
-    options = {"folds": budget.folds, "updates": budget.updates}
+    options: dict[str, Any] = {"folds": budget.folds, "updates": budget.updates}
     folds = [
         importance.out_of_fold_probabilities(trainer, labels, world.users, seed=seed, **options)
         for seed in seeds

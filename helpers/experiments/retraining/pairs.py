@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -33,6 +34,9 @@ PAIR_SCORES = {
 
 Scores = dict[tuple[str, float | None], np.ndarray]
 
+# Sums of scores: 0, then arrays, by the name of the score and its damping.
+_Sums: TypeAlias = defaultdict[tuple[str, float | None], Any]
+
 
 def pair_scores(case: Case, *, progress: bool = False) -> Scores:
     """Return the scores of all pairs, each averaged over ``settings.score_seeds`` trainings.
@@ -54,7 +58,7 @@ def pair_scores(case: Case, *, progress: bool = False) -> Scores:
         >>> scores["influence", 0.1].shape
         (30, 20)
     """
-    s, total = case.settings, defaultdict(float)
+    s, total = case.settings, _Sums(float)
     goal_labels = case.goal[1]
     shape = len(case.labels), len(goal_labels)
     total["chance", None] = np.random.default_rng([s.seed, 3]).normal(size=shape)

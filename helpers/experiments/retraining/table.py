@@ -102,7 +102,7 @@ def halves_table(case: Case, *, folder: Path | None = None, progress: bool = Fal
         middle = margins.shape[1] // 2
         one, other = margins[:, :middle].mean(axis=1), margins[:, middle:].mean(axis=1)
         # Every half is a score of its own here, and the sums are the other seeds' outcomes.
-        ceiling = {(_CEILING, None): one}
+        ceiling: dict[tuple[str, float | None], np.ndarray] = {(_CEILING, None): one}
         found.append(_judged(case, _CEILING, None, ceiling, np.eye(len(one), dtype=bool), other))
     return pd.DataFrame(found)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -106,12 +107,21 @@ def judge(comparison: Comparison, action: str, role: str, *, metrics: Iterable[s
             if set(metrics) <= {*QUICK, CORRECTED}:
                 found.append(_quick(labels, logits[-1], recalibrated[-1]))
             else:
-                who = {"users": samples.column("user_id", rows), "lists": samples.lists(rows)}
-                found.append(evaluate(labels, logits[-1], **who, recalibration=line))
+                users, lists = samples.column("user_id", rows), samples.lists(rows)
+                judged = evaluate(labels, logits[-1], users=users, lists=lists, recalibration=line)
+                found.append(judged)
             found[-1] |= {CORRECTED: log_loss_from_logits(labels, corrected[-1])}
     table = pd.DataFrame(found)[list(metrics)]
-    judged = [np.array(each) for each in (logits, recalibrated, corrected)]
-    return Arm(comparison.data, comparison.kind, action, role, *judged, table)
+    return Arm(
+        comparison.data,
+        comparison.kind,
+        action,
+        role,
+        logits=np.array(logits),
+        recalibrated=np.array(recalibrated),
+        corrected=np.array(corrected),
+        metrics=table,
+    )
 
 
 def _quick(labels: np.ndarray, logits: np.ndarray, recalibrated: np.ndarray) -> dict[str, float]:
@@ -206,7 +216,7 @@ def write_arm(arm: Arm, path: Path) -> None:
     columns |= {f"recalibrated_{seed}": values for seed, values in enumerate(arm.recalibrated)}
     columns |= {f"corrected_{seed}": values for seed, values in enumerate(arm.corrected)}
     table = pd.DataFrame(columns)
-    named = {name: getattr(arm, name) for name in ("data", "kind", "action", "role")}
+    named: dict[Hashable, str] = {n: getattr(arm, n) for n in ("data", "kind", "action", "role")}
     table.attrs = {**named, "metrics": json.dumps(arm.metrics.to_dict("list"))}
     temporary = path.with_name(f".{path.name}-{os.getpid()}")
     try:
@@ -219,7 +229,7 @@ def write_arm(arm: Arm, path: Path) -> None:
 def read_arm(path: Path) -> Arm:
     """Return the arm that :func:`write_arm` kept, bit for bit."""
     table = pd.read_parquet(path)
-    about = dict(table.attrs)
+    about: dict[str, Any] = {str(name): value for name, value in table.attrs.items()}
     metrics = pd.DataFrame(json.loads(about.pop("metrics")))
     logits, recalibrated, corrected = np.split(table.to_numpy().T.copy(), 3)
     return Arm(

@@ -248,7 +248,7 @@ def _stopped_early(comparison: Comparison, plans: Sequence[Plan], role: str) -> 
     return np.array([of_seed[best].logits(inputs) for of_seed in fits])
 
 
-def _mean_auc(labels: np.ndarray, logits: Sequence[np.ndarray]) -> float:
+def _mean_auc(labels: np.ndarray, logits: Iterable[np.ndarray]) -> float:
     return float(np.mean([roc_auc(labels, z) for z in logits]))
 
 

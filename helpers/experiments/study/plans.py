@@ -118,7 +118,7 @@ def make_plans(
 
 def oracle_rows(world: World) -> npt.NDArray[np.bool_]:
     """Return the rows that one who knows would drop: marked ones, but one copy of each stays."""
-    if not world.noise.adds_rows:
+    if world.noise is None or not world.noise.adds_rows:
         return world.planted.marked
     return pd.Series(world.rows).duplicated().to_numpy()
 

@@ -20,6 +20,7 @@ from helpers.cache.digests import digest_of
 from helpers.experiments.study.arms import CORRECTED, QUICK, Arm, arm_of, compare
 from helpers.experiments.study.comparison import Comparison, Settings
 from helpers.experiments.study.plans import ORACLE, SUSPECTS
+from helpers.models import Trainer
 from helpers.samples import Samples
 from helpers.samples.noise import Noise
 
@@ -94,7 +95,8 @@ def _all_rows(
     folder: Path | None,
     progress: bool,
 ) -> pd.DataFrame:
-    found, trainers = [], {}
+    found: list[dict[str, float | str]] = []
+    trainers: dict[str, Trainer] = {}
     cells = [(kind, noise) for kind in kinds for noise in noises]
     for kind, noise in tqdm(cells, desc="act", leave=False, disable=not progress):
         genuine = noise is not None or samples.truth is not None
@@ -118,7 +120,8 @@ def _rows(comparison: Comparison, arms: dict[str, Arm], role: str) -> list[dict[
         table = compare(
             comparison, arms["uniform"], arm, role, metrics=_COMPARED.values()
         ).set_index("metric")
-        row = {"data": comparison.data, "model": comparison.kind, "action": action}
+        row: dict[str, float | str] = {"data": comparison.data, "model": comparison.kind}
+        row |= {"action": action}
         row |= {"dropped": float((~comparison.plans[action].kept).mean()), "auc": mean[action]}
         for prefix, metric in _COMPARED.items():
             for name in ("difference", "low", "high"):

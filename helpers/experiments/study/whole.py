@@ -70,11 +70,16 @@ def run_study(
         key,
         lambda: _train_all(samples, settings, kinds, None, progress),
         save=_save,
-        load=lambda place: tuple(pd.read_parquet(place / name) for name in _FILES),
+        load=_load,
     )
 
 
 _FILES = ("study.parquet", "chosen.parquet")
+
+
+def _load(place: Path) -> Tables:
+    study, chosen = (pd.read_parquet(place / name) for name in _FILES)
+    return study, chosen
 
 
 def _save(tables: Tables, place: Path) -> None:

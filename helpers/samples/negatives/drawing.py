@@ -82,7 +82,8 @@ def draw_samples(
     start = _first_period(taken.period.to_numpy(), task)
     used = taken.period.between(start, end - 1)
     pool = _Pool(taken[used].reset_index(drop=True), totals, task, seed)
-    parts = [pool.draw_period(period) for period in np.unique(pool.period)] or [[NONE] * 3]
+    parts = [pool.draw_period(period) for period in np.unique(pool.period)]
+    parts = parts or [(NONE, NONE, NONE)]
     kept, beside, item = (np.concatenate(part) for part in zip(*parts, strict=True))
     alone = "success: no other event with its product in 28 days tells that it was on sale"
     dropped = {"success: store_id is empty": lost, alone: len(pool.period) - len(kept)}
@@ -176,7 +177,7 @@ class _Pool:
         (self.item, total_item), self.items = coded(taken.item_id, totals.item_id, sort=True)
         self.store, total_store = np.zeros(len(taken), np.int64), np.zeros(len(totals), np.int64)
         self.user, users = pd.factorize(taken.user_id)
-        of_list = mixed(digests(users)[self.user], self.period.astype(np.uint64))
+        of_list = mixed(digests(pd.Index(users))[self.user], self.period.astype(np.uint64))
         if "store_id" in taken:
             (self.store, total_store), _ = coded(taken.store_id, totals.store_id, sort=True)
             of_list = mixed(of_list, digests(taken.store_id))

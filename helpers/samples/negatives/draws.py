@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pandas.util import hash_array
 
 from helpers.samples.history import Ints
 
@@ -128,10 +129,12 @@ def digests(values: pd.Series | pd.Index) -> Digests:
     """Return a digest of each value's text, the same in every run and source."""
     codes, names = pd.factorize(values)
     text = pd.Series(names).astype("str").to_numpy(dtype=object)
-    return pd.util.hash_array(text, categorize=False)[codes]
+    # pandas hands this function out when it is asked for, so its type is not known.
+    of_names: Digests = hash_array(text, categorize=False)  # type: ignore[operator]
+    return of_names[codes]
 
 
-def mixed(left: Digests, right: Digests) -> Digests:
+def mixed(left: Digests, right: Digests | np.uint64) -> Digests:
     """Return one digest of two (the finaliser of SplitMix64, Steele et al., 2014)."""
     with np.errstate(over="ignore"):
         mixed = left * np.uint64(0x9E3779B97F4A7C15) + np.asarray(right, dtype=np.uint64)
