@@ -21,7 +21,8 @@ import pandas as pd
 
 from helpers.base.errors import DataError
 from helpers.base.paths import REPO
-from helpers.cache import code_of, write_atomically
+from helpers.base.writing import write_atomically
+from helpers.cache import code_of
 from helpers.experiments.retraining import AttributionSettings, attribution_table
 from helpers.notebooks.record import versions
 from helpers.samples import Samples, load_samples

@@ -29,7 +29,8 @@ import pandas as pd
 from helpers.backend import numeric_settings
 from helpers.base.errors import DataError
 from helpers.base.paths import REPO
-from helpers.cache import code_of, write_atomically
+from helpers.base.writing import whole_file, write_atomically
+from helpers.cache import code_of
 from helpers.cache.digests import digest_of
 from helpers.experiments.detection import Budget, detect, make_trainer, make_world
 from helpers.experiments.study import (
@@ -193,9 +194,8 @@ def _noises(rates: dict[str, tuple[float, ...]]) -> list[Noise]:
 
 def _kept(path: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     if not path.exists():
-        temporary = path.with_suffix(".part")
-        make().to_parquet(temporary)
-        temporary.replace(path)
+        with whole_file(path) as temporary:
+            make().to_parquet(temporary)
     return pd.read_parquet(path)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from helpers.base.paths import REPO
-from helpers.cache import write_atomically
+from helpers.base.writing import write_atomically
 from helpers.experiments import verdict
 
 MARKS = ("<!-- decisions: written by make study -->", "<!-- end of decisions -->")

@@ -19,22 +19,9 @@ import os
 import threading
 from collections.abc import Iterator
 
-__all__ = ["deterministic", "keras", "numeric_settings", "quiet_stderr", "tf"]
+from helpers.base.quiet import quiet_stderr
 
-
-@contextlib.contextmanager
-def quiet_stderr() -> Iterator[None]:
-    """Send file descriptor 2 to the null device, and put it back afterwards."""
-    saved = os.dup(2)
-    null = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(null, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(null)
-
+__all__ = ["deterministic", "keras", "numeric_settings", "tf"]
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")

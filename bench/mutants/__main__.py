@@ -16,6 +16,7 @@ from bench.mutants.covering import Covering, cover, tests_of
 from bench.mutants.operators import Mutant, mutants_of, mutated
 from bench.mutants.rooms import REPO, ROOMS, Room
 from bench.mutants.trying import HUNG, in_child, module_name, run_tests, warm_up, with_fault
+from helpers.base.writing import write_atomically
 
 ARGUED = REPO / "bench/results/mutants.yaml"
 _BUILD = REPO / "build/mutants"
@@ -123,9 +124,7 @@ def _kept(place: Path) -> dict[str, tuple[str, str]]:
 
 def _keep(place: Path, found: dict[str, tuple[str, str]]) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
-    partial = place.with_suffix(".part")
-    partial.write_text(json.dumps(found, indent=1), encoding="utf-8")
-    partial.replace(place)
+    write_atomically(place, json.dumps(found, indent=1))
 
 
 def _tell(outcomes: dict[Mutant, tuple[str, str]], least: float) -> int:

@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from bench.mutants.operators import Mutant
 from bench.mutants.trying import in_child, run_tests
+from helpers.base.writing import write_atomically
 
 __all__ = ["Covering", "cover", "tests_of"]
 
@@ -96,7 +97,7 @@ def _of_file(check: Path, sources: Sequence[Path], repo: Path, kept: Path | None
         raise RuntimeError(f"the tests of {check} do not end although no fault is planted: {found}")
     if place is not None:
         kept.mkdir(parents=True, exist_ok=True)
-        place.write_text(json.dumps(found), encoding="utf-8")
+        write_atomically(place, json.dumps(found))
     return found
 
 

@@ -22,9 +22,12 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import CodeType
+
+from helpers.base.quiet import quiet_stderr
+from helpers.base.writing import write_atomically
 
 __all__ = ["HUNG", "in_child", "module_name", "run_tests", "warm_up", "with_fault"]
 
@@ -40,26 +43,13 @@ def warm_up(names: Iterable[str] = _HEAVY) -> None:
     """Import what every child will need, and run nothing of it."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    with _quiet(), warnings.catch_warnings():
+    with quiet_stderr(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name in names:
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
     gc.collect()
     gc.freeze()  # children collect their garbage without looking through all of this
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Send what TensorFlow writes to file descriptor 2 while it is imported to the null device."""
-    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(null, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(null)
 
 
 def in_child(
@@ -106,9 +96,7 @@ def _be_child(work: Callable[[], object], answer: Path, cpu_s: float, log: Path 
         with tempfile.TemporaryDirectory() as cache:  # what a mutant makes is for itself alone
             os.environ["WORKBOOK_CACHE"] = cache
             found = work()
-        partial = answer.with_suffix(".part")
-        partial.write_text(json.dumps(found), encoding="utf-8")
-        partial.replace(answer)
+        write_atomically(answer, json.dumps(found))
         status = 0
     except BaseException:  # also SystemExit must not reach what the parent does
         answer.write_text(json.dumps({"crashed": traceback.format_exc()}), encoding="utf-8")

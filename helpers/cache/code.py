@@ -66,7 +66,7 @@ def modules_of(*modules: ModuleType | str | Path) -> set[str]:
 
     Example:
         >>> sorted(modules_of("helpers.base.small_files"))
-        ['helpers', 'helpers.base.small_files', 'helpers.schema']
+        ['helpers', 'helpers.base', 'helpers.base.errors', 'helpers.base.small_files']
     """
     return set(_closure(modules)[0])
 

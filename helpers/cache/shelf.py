@@ -9,7 +9,7 @@ can write there can give wrong numbers, but run nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from helpers.base.small_files import own_file, read_json
-from helpers.cache import write_atomically
+from helpers.base.writing import write_atomically
+from helpers.cache.store import cached
 
 __all__ = [
+    "cached_table",
+    "cached_tables",
     "read_arrays",
     "read_facts",
     "read_tables",
@@ -33,6 +36,61 @@ __all__ = [
 _FACTS = "facts.json"
 #: What pandas calls a column of objects that Parquet gives back as it was.
 _TEXTS = ("string", "empty")
+
+
+def cached_table(
+    name: str, key: Mapping[str, Any], build: Callable[[], pd.DataFrame]
+) -> pd.DataFrame:
+    """Return a table that ``build`` makes, from the cache where it was made before.
+
+    Args:
+        name: the kind of table, one word.
+        key: all that the table depends on, as :func:`helpers.cache.cached` takes it.
+        build: makes the table; of columns of objects only texts can be kept.
+
+    Returns:
+        The table as it was read back; index, dtypes and categories are kept.
+
+    Raises:
+        TypeError: the key is no plain JSON, or a column would not come back as it is.
+
+    Example:
+        >>> import os, tempfile
+        >>> os.environ["WORKBOOK_CACHE"] = tempfile.mkdtemp()
+        >>> cached_table("squares", {"to": 2}, lambda: pd.DataFrame({"n": [1, 2], "n2": [1, 4]}))
+           n  n2
+        0  1   1
+        1  2   4
+        >>> len(cached_table("squares", {"to": 2}, lambda: 1 / 0))
+        2
+        >>> del os.environ["WORKBOOK_CACHE"]
+    """
+    return cached_tables(name, key, lambda: {"table": build()}, names=["table"])["table"]
+
+
+def cached_tables(
+    name: str,
+    key: Mapping[str, Any],
+    build: Callable[[], Mapping[str, pd.DataFrame]],
+    *,
+    names: Iterable[str],
+) -> Mapping[str, pd.DataFrame]:
+    """Return several tables that belong to each other, by name; else as :func:`cached_table`.
+
+    Args:
+        name: the kind of result, one word.
+        key: all that it depends on.
+        build: makes the tables, by name.
+        names: of the tables.
+    """
+    names = tuple(names)
+    return cached(
+        name,
+        key,
+        build,
+        save=lambda tables, folder: write_tables(folder, tables),
+        load=lambda folder: read_tables(folder, names),
+    )
 
 
 def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:

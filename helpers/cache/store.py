@@ -28,11 +28,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from helpers.base.paths import REPO
+from helpers.base.paths import HOME
 from helpers.base.small_files import check_path, own_file, read_json, refuse_links
+from helpers.base.writing import write_atomically
 from helpers.cache.code import code_of
 
-__all__ = ["cache_folder", "cached", "code_of", "write_atomically"]
+__all__ = ["cache_folder", "cached", "code_of"]
 
 T = TypeVar("T")
 
@@ -104,36 +105,14 @@ def cached(
 def cache_folder() -> Path:
     """Return the folder of the cache: ``$WORKBOOK_CACHE``, or ``.cache`` in the repository.
 
+    Where the package is installed without a repository, it is ``.cache`` in the current folder.
+
     Raises:
         DataError: the variable names what can be no folder.
     """
     stated = os.environ.get("WORKBOOK_CACHE", "")
     check_path(stated, option="WORKBOOK_CACHE")
-    return Path(stated or REPO / ".cache")
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part.
-
-    Args:
-        path: the file; its folder must exist.
-        content: text (written as UTF-8) or bytes.
-
-    Raises:
-        OSError: the folder cannot be written.
-    """
-    data = content.encode() if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's files are for their owner only
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    return Path(stated or HOME / ".cache")
 
 
 def _digest(name: str, key: Mapping[str, Any]) -> str:

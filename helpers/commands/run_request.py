@@ -15,7 +15,8 @@ from typing import Any
 import yaml
 
 from helpers.base.errors import DataError
-from helpers.base.paths import REPO
+from helpers.base.given import folder_of_tables, named_schema
+from helpers.base.paths import HOME, IS_CHECKOUT
 from helpers.base.small_files import read_text
 from helpers.base.words import near_match
 from helpers.data.schema_file.nodes import Entry, parse, shown_text
@@ -63,7 +64,7 @@ def check_data(source: str, path: str = "", schema: str = "") -> tuple[str, str]
         DataError: something is missing, does not exist or does not belong to the source.
 
     Example:
-        >>> check_data("csv", str(REPO / "data" / "sample"))
+        >>> check_data("csv", str(HOME / "data" / "sample"))
         ('data/sample', '')
     """
     if source not in OWN:
@@ -75,18 +76,24 @@ def check_data(source: str, path: str = "", schema: str = "") -> tuple[str, str]
         return "", ""
     if source == "csv" and not path:
         raise DataError("--source csv needs --path DIR, the folder that holds your tables.")
-    return path and _folder(path), schema and _schema_file(schema)
+    return (
+        path and plain_path(folder_of_tables(path, option="--path")),
+        schema and plain_path(named_schema(schema, option="--schema")),
+    )
 
 
 def plain_path(path: str | Path) -> str:
     """Return a path as the notebooks see it, which run in the repository's root.
 
+    An installed package has none: there the path is a full one, so that a run can go on from
+    another folder.
+
     Example:
-        >>> plain_path(REPO / "data"), plain_path("/")
+        >>> plain_path(HOME / "data"), plain_path("/")
         ('data', '/')
     """
     full = Path(path).expanduser().resolve()
-    return str(full.relative_to(REPO)) if full.is_relative_to(REPO) else str(full)
+    return str(full.relative_to(HOME)) if IS_CHECKOUT and full.is_relative_to(HOME) else str(full)
 
 
 def select_notebooks(names: Iterable[str] = (), *, everything: bool = False) -> list[str]:
@@ -197,27 +204,6 @@ def _stated(name: str, entry: Entry) -> str:
         raise entry.wrong("one value")
     text: str = entry.node.value
     return text
-
-
-def _folder(path: str) -> str:
-    folder = Path(path).expanduser()
-    if not folder.exists():
-        beside = [p.name for p in folder.parent.glob("*/")] if folder.parent.is_dir() else []
-        hint = near_match(folder.name, beside)
-        raise DataError(f"--path {path}: there is no such folder.{hint}")
-    if not folder.is_dir():
-        raise DataError(f"--path {path}: this is a file; give the folder that holds your tables.")
-    return plain_path(folder)
-
-
-def _schema_file(schema: str) -> str:
-    file = Path(schema).expanduser()
-    if file.is_dir():
-        raise DataError(f"--schema {schema}: this is a folder; give the file, schema.yaml.")
-    if not file.exists():
-        beside = [p.name for p in file.parent.glob("*.y*ml")] if file.parent.is_dir() else []
-        raise DataError(f"--schema {schema}: there is no such file.{near_match(file.name, beside)}")
-    return plain_path(file)
 
 
 def _match(name: str, here: list[str]) -> str:

@@ -21,6 +21,7 @@ from pathlib import Path
 import pandas as pd
 
 from helpers.base.errors import DataError
+from helpers.base.given import folder_of_tables, named_schema
 from helpers.base.paths import DATA
 from helpers.base.small_files import check_path
 from helpers.base.words import listed, near_match
@@ -261,23 +262,13 @@ def _folder(name: str, path: str | Path) -> Path:
         return DATA / "sample"
     if not str(path):
         raise DataError("The source csv needs a folder; name it with --path (or path=).")
-    folder = Path(path).expanduser()
-    if not folder.exists():
-        beside = [p.name for p in folder.parent.glob("*/")] if folder.parent.is_dir() else []
-        raise DataError(f"There is no folder {folder}.{near_match(folder.name, beside)}")
-    if not folder.is_dir():
-        raise DataError(f"{folder} is a file; name the folder that holds the tables.")
-    return folder
+    return folder_of_tables(path)
 
 
 def _schema_file(name: str, path: str | Path, schema: str | Path) -> Path | None:
     """Return the file that maps the tables; None where nothing does."""
     if str(schema):
-        file = Path(schema).expanduser()
-        if not file.is_file():
-            beside = [p.name for p in file.parent.glob("*.y*ml")] if file.parent.is_dir() else []
-            raise DataError(f"There is no schema file {file}.{near_match(file.name, beside)}")
-        return file
+        return named_schema(schema)
     if name == "mysql":
         return None
     folder = _folder(name, path)

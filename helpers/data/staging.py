@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from helpers.base.errors import DataError
-from helpers.cache import write_atomically
+from helpers.base.writing import write_atomically
 from helpers.data.chunks import Chunk
 from helpers.data.cleaning import Cleaner
 from helpers.data.cleaning.wording import COPY, reasons

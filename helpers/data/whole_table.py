@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from helpers.base.errors import DataError
+from helpers.base.words import percent
 from helpers.schema import Table
 
 __all__ = [
@@ -345,8 +346,8 @@ def joins(connection: duckdb.DuckDBPyConnection, files: dict[str, Path], where: 
             )
         if share:
             notes.append(
-                f"The {column} of {share:.2%} of the events is not in {table}; what it would say "
-                "of them is unknown."
+                f"The {column} of {percent(share, digits=2)} of the events is not in {table}; what "
+                "it would say of them is unknown."
             )
     return notes
 

@@ -67,11 +67,6 @@ class Interval:
     users: int
     seeds: int
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the whole interval lies on one side of 0."""
-        return self.low > 0 or self.high < 0
-
 
 def bootstrap_by_user(
     metric: str,

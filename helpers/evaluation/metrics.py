@@ -50,7 +50,6 @@ __all__ = [
     "log_loss_from_logits",
     "ndcg_at_k",
     "pr_auc",
-    "precision_recall_curve",
     "recall_at_k",
     "roc_auc",
     "roc_curve",
@@ -170,24 +169,6 @@ def roc_curve(labels: ArrayLike, scores: ArrayLike) -> pd.DataFrame:
     rows = check_rows(labels, scores, both_classes=True)
     names = ("false_positive_rate", "true_positive_rate", "threshold")
     return pd.DataFrame(dict(zip(names, library.roc_curve(*rows), strict=True)))
-
-
-def precision_recall_curve(labels: ArrayLike, scores: ArrayLike) -> pd.DataFrame:
-    """Return precision and recall at each distinct score, lowest threshold first.
-
-    Returns:
-        Columns ``recall``, ``precision``, ``threshold``; one row for each distinct score, in
-        rising order of the threshold.
-
-    Raises:
-        ValueError: one class only, or :func:`helpers.evaluation.calibration.check_rows` refuses.
-    """
-    rows = check_rows(labels, scores, both_classes=True)
-    precision, recall, threshold = library.precision_recall_curve(*rows)
-    # The library adds a last point (recall 0, precision 1) that no threshold reaches.
-    return pd.DataFrame(
-        {"recall": recall[:-1], "precision": precision[:-1], "threshold": threshold}
-    )
 
 
 def evaluate(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from helpers.base.words import percent
 from helpers.exercises.probing import fault_elsewhere, probe
 from helpers.exercises.verdicts import (
     STILL_EMPTY,
@@ -111,7 +112,8 @@ def check_08_3(answer: Any, scores: ArrayLike, marked: ArrayLike) -> str:
     room = min(100, len(order)) - len(sure)
     fewest, most = sure.sum() + max(0, room - (~tied).sum()), sure.sum() + min(room, tied.sum())
     if fewest / len(first) - 1e-9 <= got <= most / len(first) + 1e-9:
-        return f"Correct: {right:.0%} of them are wrong; {marked.mean():.0%} of all rows are."
+        found, usual = (percent(share, digits=0) for share in (right, marked.mean()))
+        return f"Correct: {found} of them are wrong; {usual} of all rows are."
     mistakes = {
         "these are the 100 least suspicious rows: sort the other way.": marked[order[-100:]].mean(),
         "this is the share among all rows. Look at the first 100 only.": marked.mean(),

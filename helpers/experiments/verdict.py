@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.base.paths import REPO
+from helpers.base.words import percent
 from helpers.experiments.ways import ADVISED, SUSPECTS
 from helpers.samples.noise import NO_NOISE, RECOMMENDED
 
@@ -148,7 +149,7 @@ def _cleaning(row: _Row, detection: pd.DataFrame) -> dict[str, object]:
         "score": RECOMMENDED.get(kind, RECOMMENDED["flip"]),
         "auroc": known.auroc if known is not None else np.nan,
         "of_ceiling": known.of_ceiling if known is not None else np.nan,
-        "action": f"drop suspects ({_percent(row.dropped)} of the rows)",
+        "action": f"drop suspects ({percent(row.dropped, digits=0)} of the rows)",
         "gain": row.difference,
         "low": row.low,
         "high": row.high,
@@ -162,14 +163,9 @@ def _cleaning(row: _Row, detection: pd.DataFrame) -> dict[str, object]:
     }
 
 
-def _percent(share: float) -> str:
-    """Whole percents; below one, a tenth of a percent: little is not nothing."""
-    return f"{share:.0%}" if share >= 0.0095 or share == 0 else f"{share:.1%}"
-
-
 def _keeping(row: _Row) -> dict[str, object]:
     return {
-        "purpose": f"train on {row.kept_fraction:.0%} of the rows",
+        "purpose": f"train on {percent(row.kept_fraction, digits=0)} of the rows",
         "noise": "as is",
         "model": row.model,
         "score": "out-of-fold probability",

@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from helpers.backend import tf
+from helpers.base.writing import whole_file
 from helpers.cache import code_of
 from helpers.gradients.batches import count_rows, leaves, take_rows
 from helpers.gradients.fingerprint import Fingerprint
@@ -319,9 +320,10 @@ def _write(
     file: Path, tables: Iterable[pa.Table], metadata: dict[bytes, str] | None = None
 ) -> None:
     """Write a Parquet file whole or not at all."""
-    trial = file.with_name(f".{file.name}.new")
     schema = _SCHEMA.with_metadata(metadata)
-    with pq.ParquetWriter(trial, schema, use_dictionary=False) as writer:  # no value repeats
+    with (
+        whole_file(file) as trial,
+        pq.ParquetWriter(trial, schema, use_dictionary=False) as writer,  # no value repeats
+    ):
         for table in tables:
             writer.write_table(table.replace_schema_metadata(metadata))
-    trial.replace(file)

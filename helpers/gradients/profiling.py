@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from helpers.backend import quiet_stderr, tf
+from helpers.backend import tf
+from helpers.base.quiet import quiet_stderr
 
 __all__ = ["TIME_PARTS", "profile_operations", "time_parts"]
 

@@ -27,7 +27,7 @@ from helpers.importance.folds import (
     out_of_fold_losses,
     out_of_fold_probabilities,
 )
-from helpers.importance.goals import goal_gradient, goal_losses
+from helpers.importance.goals import goal_gradient
 from helpers.importance.influence import influence_scores
 from helpers.importance.inside import (
     activation_norms,
@@ -70,7 +70,6 @@ __all__ = [
     "follow",
     "forgetting_events",
     "goal_gradient",
-    "goal_losses",
     "gradient_norms",
     "importance_table",
     "in_run_shapley",

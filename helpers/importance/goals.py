@@ -23,36 +23,11 @@ __all__ = [
     "dots_over",
     "flat_vector",
     "goal_gradient",
-    "goal_losses",
     "loss_of",
     "shaped",
 ]
 
 Array = np.ndarray
-
-
-def goal_losses(model: keras.Model, loss: Loss, x: Inputs, y: Inputs) -> Array:
-    """Return each row's loss, float64, shape ``(n,)``.
-
-    Raises:
-        ValueError: row counts differ, or the loss is not one value a row.
-
-    Example:
-        >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-        >>> model.set_weights([np.ones((1, 1)), np.zeros(1)])
-        >>> goal_losses(model, lambda y, p: (p[:, 0] - y) ** 2, np.ones((2, 1)), np.zeros(2))
-        array([1., 1.])
-    """
-    found = []
-    for part, labels in batches(x, y, 8192):
-        values = loss_of(loss, labels, model(part, training=False))
-        if values.shape != (count_rows(labels),):
-            raise ValueError(
-                f"the loss must be one value a row, shape ({count_rows(labels)},); "
-                f"got shape {tuple(values.shape)}."
-            )
-        found.append(np.asarray(values, np.float64))
-    return np.concatenate(found)
 
 
 def goal_gradient(

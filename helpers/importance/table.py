@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from helpers.backend import numeric_settings
-from helpers.cache import cached, code_of
+from helpers.cache import code_of
 from helpers.cache.digests import digest_of
+from helpers.cache.shelf import cached_table
 from helpers.importance.dynamics import (
     area_under_margin,
     follow,
@@ -89,13 +89,7 @@ def importance_table(
         "numeric": numeric_settings(),
         **options,
     }
-    return cached(
-        "importance",
-        key,
-        lambda: _score(samples, fitted, options, progress),
-        save=lambda table, folder: table.to_parquet(folder / "importance.parquet"),
-        load=lambda folder: pd.read_parquet(Path(folder) / "importance.parquet"),
-    )
+    return cached_table("importance", key, lambda: _score(samples, fitted, options, progress))
 
 
 def _score(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from helpers.backend import numeric_settings
 from helpers.cache import cached, code_of
 from helpers.cache.digests import digest_of
+from helpers.cache.shelf import read_tables, write_tables
 from helpers.models.fitted import Fitted, Forward
 from helpers.models.ladder import LADDER
 from helpers.models.training import Trainer
@@ -73,12 +73,12 @@ def trained_model(
 
     def save(fitted: Fitted, folder: Path) -> None:
         np.savez(folder / "weights.npz", *fitted.weights)
-        fitted.history.to_parquet(folder / "history.parquet")
+        write_tables(folder, {"history": fitted.history})
 
     def load(folder: Path) -> Fitted:
         with np.load(folder / "weights.npz") as kept:
             weights = [kept[name] for name in kept.files]
         forward = Forward(rung, samples.dense.shape[1], samples.sizes)
-        return Fitted(rung, weights, pd.read_parquet(folder / "history.parquet"), forward)
+        return Fitted(rung, weights, read_tables(folder, ["history"])["history"], forward)
 
     return cached("models", key, build, save=save, load=load)

@@ -6,7 +6,8 @@ import argparse
 import sys
 
 from helpers.base.errors import DataError
-from helpers.base.paths import REPO
+from helpers.base.paths import IS_CHECKOUT, REPO
+from helpers.base.words import plural
 from helpers.notebooks.execution import NOTEBOOKS, find, refresh, retidy
 from helpers.notebooks.rules import lint
 from helpers.notebooks.slides import write_slides
@@ -27,6 +28,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", help="03_train_recommender ...; none means all")
     options = parser.parse_args(arguments)
     try:
+        if not IS_CHECKOUT:
+            raise DataError(
+                "The workbook's notebooks are written in a checkout of the repository; this "
+                "package is installed. To execute them, use: python -m helpers run."
+            )
         commands = {
             "refresh": _refresh,
             "tidy": _tidy,
@@ -76,7 +82,7 @@ def _lint(names: list[str]) -> int:
     faults = [sentence for path in paths for sentence in lint(path)]
     for sentence in faults:
         print(sentence)
-    print(f"{len(paths)} notebooks, {len(faults)} faults")
+    print(f"{plural(len(paths), 'notebook')}, {plural(len(faults), 'fault')}")
     return 1 if faults else 0
 
 

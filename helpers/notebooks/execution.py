@@ -1,4 +1,10 @@
-"""Executing notebooks, and tidying them so that two executions give the same file."""
+"""Executing notebooks, and tidying them so that two executions give the same file.
+
+A run on data is executed by papermill instead (:mod:`helpers.commands.run.executor`), as a person
+can do with any notebook: it injects parameters and keeps what was done when a cell fails. Here
+nothing is injected, a failure leaves the file as it was, and each cell's time is measured, which
+is what nbclient does by itself. Both start the kernel of :func:`this_python`.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +23,7 @@ from tqdm.auto import tqdm
 from helpers.base.errors import DataError
 from helpers.base.paths import REPO
 from helpers.base.words import near_match
-from helpers.cache import write_atomically
+from helpers.base.writing import write_atomically
 from helpers.notebooks.times import record_seconds, recorded_seconds, with_time
 
 if TYPE_CHECKING:

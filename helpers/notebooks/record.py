@@ -25,7 +25,6 @@ import math
 import os
 import platform
 import secrets
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -38,7 +37,8 @@ import pandas as pd
 from helpers.base.errors import DataError
 from helpers.base.paths import REPO
 from helpers.base.small_files import read_bytes
-from helpers.cache import write_atomically
+from helpers.base.words import plural
+from helpers.base.writing import whole_file, write_atomically
 from helpers.notebooks import check_values, parameters
 from helpers.notebooks.contract import faults
 from helpers.notebooks.execution import NOTEBOOKS
@@ -184,7 +184,7 @@ def record(**values: Any) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
         write_atomically(folder / f"{here.name}.json", text)
-    print(f"recorded {_count(len(kept), 'result')} and {_count(len(here.claims), 'claim')}")
+    print(f"recorded {plural(len(kept), 'result')} and {plural(len(here.claims), 'claim')}")
 
 
 def keep_table(table: pd.DataFrame, name: str) -> None:
@@ -205,15 +205,8 @@ def keep_table(table: pd.DataFrame, name: str) -> None:
         return
     folder = Path(here.run_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{name}-", dir=folder)
-    os.close(handle)
-    try:
+    with whole_file(folder / name) as temporary:
         table.to_parquet(temporary)
-        os.chmod(temporary, 0o644)  # mkstemp's files are for their owner only
-        os.replace(temporary, folder / name)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def pseudonyms(table: pd.DataFrame) -> pd.DataFrame:
@@ -290,7 +283,8 @@ def run_secret(run_dir: str | Path) -> bytes:
     file = Path(run_dir) / ".salt"
     with contextlib.suppress(OSError, DataError):  # or what lies there is no secret
         if not os.path.lexists(file):
-            _make_secret(file)
+            with whole_file(file, replace=False, mode=0o600) as temporary:
+                temporary.write_bytes(secrets.token_bytes(_SECRET_BYTES))
         found = read_bytes(file, largest=1000, links=False)
         if len(found) >= _SECRET_BYTES:
             return found
@@ -351,18 +345,6 @@ def versions() -> dict[str, str]:
 def _renamed(values: pd.Series, column: str, secret: bytes) -> pd.Series:
     names = {v: pseudonym(column, v, secret) for v in values.dropna().unique()}
     return values.astype("object").map(names, na_action="ignore").astype("str")
-
-
-def _make_secret(file: Path) -> None:
-    """Write a new secret, whole; one that another process has just written stays."""
-    handle, temporary = tempfile.mkstemp(prefix=".salt-", dir=file.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(secrets.token_bytes(_SECRET_BYTES))
-        with contextlib.suppress(FileExistsError):
-            os.link(temporary, file)
-    finally:
-        os.unlink(temporary)
 
 
 def _notebook_file(name: str) -> Path:
@@ -426,7 +408,3 @@ def _scalar(value: Any, where: str) -> Any:
         f"record: {where} is a {type(value).__name__}, which cannot be kept as JSON. "
         "Give numbers, texts, times, lists, dicts, arrays or tables."
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

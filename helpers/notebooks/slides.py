@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers.base.paths import REPO
-from helpers.cache import write_atomically
+from helpers.base.writing import write_atomically
 from helpers.notebooks.execution import find, read
 
 if TYPE_CHECKING:

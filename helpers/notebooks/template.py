@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers.base.errors import DataError
-from helpers.cache import write_atomically
+from helpers.base.writing import write_atomically
 from helpers.notebooks.execution import NOTEBOOKS, tidy, written
 
 if TYPE_CHECKING:

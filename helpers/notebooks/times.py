@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.cache import write_atomically
+from helpers.base.writing import write_atomically
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode

@@ -25,7 +25,6 @@ from helpers.plots.losses import (
 from helpers.plots.metrics import (
     plot_before_after,
     plot_keep_curve,
-    plot_precision_recall,
     plot_reliability,
     plot_roc,
 )
@@ -57,7 +56,6 @@ __all__ = [
     "plot_loss_tangent",
     "plot_pairs",
     "plot_positive_share",
-    "plot_precision_recall",
     "plot_reliability",
     "plot_roc",
     "plot_roles",

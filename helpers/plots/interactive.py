@@ -18,6 +18,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from helpers.base.words import percent
 from helpers.losses import cross_entropy, cross_entropy_by_logit
 from helpers.plots import plot_keep_curve, plot_loss_tangent, plot_surprise_leverage
 
@@ -83,7 +84,7 @@ def draw_norm(norm: float, points: pd.DataFrame, *, ax: Axes | None = None) -> A
         The axes; the title says how many rows pull harder.
     """
     harder = float((points.surprise * points.leverage > norm).mean())
-    title = f"{harder:.1%} of the rows pull harder than {norm:.1f}"
+    title = f"{percent(harder)} of the rows pull harder than {norm:.1f}"
     return plot_surprise_leverage(points, norms=(norm,), ax=ax, title=title)
 
 
@@ -102,7 +103,8 @@ def draw_kept(share: float, table: pd.DataFrame, *, ax: Axes | None = None) -> A
     nearest = shares[np.abs(np.log(shares) - np.log(share)).argmin()]
     there = table[table.kept_fraction == nearest].set_index("way").auc
     gap = there.max() - there["random"]
-    title = f"{nearest:.0%} kept: best is {there.idxmax()}, {gap:+.4f} to a random part"
+    kept = percent(nearest, digits=0)
+    title = f"{kept} kept: best is {there.idxmax()}, {gap:+.4f} to a random part"
     curves = table.rename(columns={"way": "action"})[["action", "kept_fraction", "auc"]]
     ax = plot_keep_curve(curves, ax=ax, title=title)
     ax.axvline(nearest, color="black", linewidth=1, linestyle=":")

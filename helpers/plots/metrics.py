@@ -13,7 +13,6 @@ from helpers.plots.style import COLORS, new_axes
 __all__ = [
     "plot_before_after",
     "plot_keep_curve",
-    "plot_precision_recall",
     "plot_reliability",
     "plot_roc",
 ]
@@ -64,37 +63,6 @@ def plot_roc(table: pd.DataFrame, *, ax: Axes | None = None, title: str = "") ->
     ax.set(title=title, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     ax.set(xlabel="share of negatives shown", ylabel="share of positives found (recall)")
     ax.legend(loc="lower right")
-    return ax
-
-
-def plot_precision_recall(
-    table: pd.DataFrame,
-    *,
-    ax: Axes | None = None,
-    title: str = "",
-    positive_share: float | None = None,
-) -> Axes:
-    """Draw precision against recall.
-
-    Args:
-        table: one row a threshold, as from :func:`helpers.evaluation.precision_recall_curve`:
-            ``recall``, ``precision``; with a column ``model``, one curve a model.
-        ax: axes to draw on; new ones if None.
-        title: what the figure shows.
-        positive_share: precision of a random order, drawn as a dotted line if given.
-
-    Returns:
-        The axes: the dotted line first if there is one, then one line a model, in the order of
-        the rows.
-    """
-    ax = new_axes(ax, width=5.2, height=4.4)
-    if positive_share is not None:
-        ax.axhline(positive_share, label="random order", **_GUIDE)
-    # Average precision adds up steps, so steps are what is drawn.
-    _draw_curves(ax, table, x="recall", y="precision", by="model", drawstyle="steps-post")
-    ax.set(title=title, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    ax.set(xlabel="recall (share of positives found)", ylabel="precision (share of found right)")
-    _legend_if_named(ax)
     return ax
 
 
@@ -197,10 +165,9 @@ def _draw_curves(
     y: str,
     by: str,
     markers: bool = False,
-    **style: object,
 ) -> None:
     for index, (name, rows) in enumerate(_groups(table, by)):
-        line: dict[str, Any] = {**_distinct(index), **style}
+        line: dict[str, Any] = dict(_distinct(index))
         if markers:
             line["marker"] = _MARKERS[index % len(_MARKERS)]
         if name is not None:

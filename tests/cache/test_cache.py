@@ -1,6 +1,5 @@
 """The cache: whole entries or none, rebuilt where anything they depend on changed."""
 
-import json
 import os
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 from waiting import PATIENCE_S
 
-from helpers.cache import cached, code_of, write_atomically
+from helpers.cache import cached, code_of
 from helpers.cache import store as cache
 
 
@@ -226,13 +225,3 @@ def test_code_of_refuses_a_module_without_source():
         code_of("sys")
     with pytest.raises(ValueError, match='"no_such_module" has no source'):
         code_of("no_such_module")
-
-
-def test_write_atomically_keeps_the_old_file_when_writing_fails(tmp_path, monkeypatch):
-    path = tmp_path / "a.json"
-    write_atomically(path, json.dumps({"é": 1}))
-    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
-    with pytest.raises(OSError, match="full"):
-        write_atomically(path, b"new")
-    assert json.loads(path.read_text(encoding="utf-8")) == {"é": 1}
-    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]

@@ -17,8 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tables import assert_equal_samples, made
 
+from helpers.base.paths import REPO
 from helpers.cache import store as cache
 from helpers.cache.shelf import (
+    cached_table,
+    cached_tables,
     read_arrays,
     read_facts,
     read_tables,
@@ -295,6 +298,47 @@ def test_an_entry_that_is_a_link_is_built_again_and_what_it_leads_to_stays(attac
     assert attacked.builds == [1]
     assert not attacked.entry.is_symlink()
     assert sorted((f.name, f.read_bytes()) for f in elsewhere.iterdir()) == before
+
+
+def test_a_table_is_made_once_and_comes_back_as_it_was(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBOOK_CACHE", str(tmp_path))
+    table = pd.DataFrame({name: column for name, column in COLUMNS.items() if len(column) == 5})
+    builds = []
+
+    def build() -> pd.DataFrame:
+        builds.append(1)
+        return table
+
+    for key, calls in (("a", 1), ("a", 1), ("b", 2)):
+        found = cached_table("tables", {"key": key}, build)
+        pd.testing.assert_frame_equal(found, table, check_exact=True, check_freq=False)
+        assert len(builds) == calls
+
+
+def test_tables_that_belong_to_each_other_are_made_and_lost_together(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBOOK_CACHE", str(tmp_path))
+    builds = []
+
+    def build() -> dict[str, pd.DataFrame]:
+        builds.append(1)
+        return {name: pd.DataFrame({name: [len(builds)]}) for name in ("one", "two")}
+
+    for damaged, calls in ((False, 1), (False, 1), (True, 2)):
+        if damaged:
+            [file] = (tmp_path / "pairs").glob("*/two.parquet")
+            file.write_bytes(b"cut")
+        found = cached_tables("pairs", {}, build, names=["one", "two"])
+        assert [found[name][name].tolist() for name in ("one", "two")] == [[calls], [calls]]
+        assert len(builds) == calls
+
+
+def test_whoever_keeps_a_table_in_the_cache_takes_it_from_this_shelf():
+    """A module that calls ``cached`` neither writes nor reads Parquet files itself."""
+    for file in sorted((REPO / "helpers").rglob("*.py")):
+        text = file.read_text(encoding="utf-8")
+        if " cached(" in text and file.parent.name != "cache":
+            assert "to_parquet" not in text, file
+            assert "read_parquet" not in text, file
 
 
 def old(folder: Path) -> Path:

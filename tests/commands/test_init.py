@@ -609,17 +609,17 @@ def test_lines_of_another_length_and_headers_in_the_middle_are_said(tmp_path):
     (tmp_path / "clicks.csv").write_text("\n".join(lines))
     text = draft_schema(tmp_path)
     assert "the line of names stands in the file more than once" in text
-    assert "less than 1% of the lines have more or fewer values" in text
+    assert f"{2 / 902:.1%} of the lines have more or fewer values" in text
 
 
 def test_an_empty_or_missing_folder_or_a_file_is_refused(tmp_path):
     with pytest.raises(DataError, match="there is no table that can be read"):
         draft_schema(tmp_path)
     (tmp_path / "data").mkdir()
-    with pytest.raises(DataError, match='no folder .*Did you mean "data"'):
+    with pytest.raises(DataError, match='no such folder. Did you mean "data"'):
         draft_schema(tmp_path / "dat")
     (tmp_path / "log.csv").write_text("a")
-    with pytest.raises(DataError, match="is a file; name the folder"):
+    with pytest.raises(DataError, match="this is a file; give the folder"):
         draft_schema(tmp_path / "log.csv")
     with pytest.raises(DataError, match=r"log\.csv: there is a header but no row|single column"):
         draft_schema(tmp_path)

@@ -12,6 +12,7 @@ from tiny_notebooks import PARAMETERS, start_cell, write_notebook
 
 from helpers.__main__ import main
 from helpers.base.errors import DataError
+from helpers.base.paths import REPO
 from helpers.commands import run as runs
 from helpers.commands import run_request
 from helpers.commands.run import open_run, start_run
@@ -99,7 +100,7 @@ def test_the_command_of_a_new_run_names_its_folder_and_its_tables(half_done, tmp
     words = shlex.split(runs.changes.new_command(half_done, {}))
     options = dict(zip(words[4:-2:2], words[5:-2:2], strict=False))
     assert options["--out"] == "my runs"
-    assert Path(options["--path"]).resolve() == runs.state.REPO / "data/sample"
+    assert Path(options["--path"]).resolve() == REPO / "data/sample"
     assert options["--schema"] == "/x/schema.yaml"
 
 

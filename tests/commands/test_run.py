@@ -353,7 +353,7 @@ def test_a_finished_notebook_runs_again_when_the_package_has_changed(
     (tmp_path / "helpers" / "room").mkdir(parents=True)
     module = tmp_path / "helpers" / "room" / "module.py"
     module.write_text("RATE = 1")
-    monkeypatch.setattr(runs.walk, "REPO", tmp_path)
+    monkeypatch.setattr(runs.walk, "PACKAGE", tmp_path / "helpers")
     run = start_run("sample", names=["01"])
     run.finished = {FIRST: {"sha256": runs.walk._sha256(FIRST), "seconds": 2.0}}
     run.save()

@@ -184,9 +184,9 @@ def test_numbers_in_an_attribute_are_names(folder):
     ("path", "message"),
     [
         ("", r"The source csv needs a folder; name it with --path"),
-        ("mone", r'There is no folder .*mone\. Did you mean "mine"\?'),
-        ("mine/user_behavior.csv", r"user_behavior.csv is a file; name the folder"),
-        ("nowhere/at/all", r"There is no folder .*nowhere/at/all\.$"),
+        ("mone", r'mone: there is no such folder\. Did you mean "mine"\?'),
+        ("mine/user_behavior.csv", "user_behavior.csv: this is a file; give the folder"),
+        ("nowhere/at/all", r"nowhere/at/all: there is no such folder\.$"),
     ],
 )
 def test_a_wrong_folder_is_refused(folder, path, message):

@@ -12,7 +12,6 @@ from helpers.evaluation import (
     log_loss_from_logits,
     ndcg_at_k,
     pr_auc,
-    precision_recall_curve,
     roc_auc,
     roc_curve,
     threshold_metrics,
@@ -127,15 +126,6 @@ def test_the_area_under_the_roc_curve_is_the_auc():
     assert curve[["false_positive_rate", "true_positive_rate"]].iloc[-1].tolist() == [1, 1]
 
 
-def test_the_precision_recall_curve_holds_threshold_metrics_at_each_score():
-    labels, scores = _rows(n=100)
-    curve = precision_recall_curve(labels, scores)
-    assert curve["threshold"].tolist() == sorted(set(scores))
-    for row in curve.itertuples():
-        want = threshold_metrics(labels, scores, row.threshold)
-        assert (row.precision, row.recall) == pytest.approx((want["precision"], want["recall"]))
-
-
 def test_evaluate_reports_what_the_single_metrics_say():
     labels, logits = _rows()
     users, lists = np.arange(2000) // 50, np.arange(2000) // 10
@@ -168,7 +158,6 @@ def test_evaluate_gives_nan_for_what_was_not_asked():
     [
         *ONE_NUMBER,
         roc_curve,
-        precision_recall_curve,
         best_threshold,
         lambda labels, scores: evaluate(labels, scores, users=[1, 1], lists=[1, 1]),
     ],

@@ -39,16 +39,6 @@ def _same_weights_every_time():
     keras.utils.set_random_seed(0)
 
 
-@pytest.fixture
-def float64():
-    policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
-    yield
-    keras.config.set_dtype_policy(policy)
-    keras.config.set_floatx(floatx)
-
-
 # --- against the naive loop --------------------------------------------------------------
 
 

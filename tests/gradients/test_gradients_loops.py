@@ -12,11 +12,13 @@ from gradient_zoo_loops import LOOPS
 from gradient_zoo_recommenders import RECOMMENDERS
 from gradient_zoo_rows import ROWS
 
-from helpers.backend import keras, tf
+from helpers.backend import tf
 from helpers.gradients import PerSampleGradients
 from helpers.gradients.inside import insides_shown
 from helpers.gradients.loops import loops_written_out
 from helpers.gradients.patches import Patches
+
+pytestmark = pytest.mark.usefixtures("float64")
 
 PATCHED = {
     "while_loop": "while_loop",
@@ -33,17 +35,6 @@ def functions():
     """Return what stands in TensorFlow's modules now."""
     modules = {m: sys.modules[f"tensorflow.python.ops.{m}"] for m in PATCHED}
     return [getattr(modules[m], f) for m, f in PATCHED.items()]
-
-
-@pytest.fixture(autouse=True)
-def _double():
-    policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
-    keras.utils.set_random_seed(0)
-    yield
-    keras.config.set_dtype_policy(policy)
-    keras.config.set_floatx(floatx)
 
 
 SHOWN = ["sampled softmax", "noise contrast, two true ones", "conv3d groups strided"]

@@ -8,20 +8,11 @@ import pytest
 from helpers.backend import keras, tf
 from helpers.gradients import PerSampleGradients, naive_gradients, pullback
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 ROWS, ITEMS, WIDTH = 7, 9, 4
 MASK = np.random.default_rng(0).integers(0, 2, (ITEMS, 1)).astype("float64")
 ORDER = np.random.default_rng(1).permutation(ITEMS)
-
-
-@pytest.fixture(autouse=True)
-def _float64():
-    policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
-    keras.utils.set_random_seed(0)
-    yield
-    keras.config.set_dtype_policy(policy)
-    keras.config.set_floatx(floatx)
 
 
 def squares(y, prediction):

@@ -15,7 +15,6 @@ from helpers.importance import (
     conjugate_gradients,
     converged_logistic,
     goal_gradient,
-    goal_losses,
     influence_scores,
     logistic_influence,
     logistic_leave_one_out,
@@ -245,7 +244,7 @@ def test_removing_the_rows_with_negative_scores_lowers_the_goals_loss():
     assert scores[:20].mean() < 0 < scores[20:].mean()
 
 
-def test_goal_losses_and_gradients_do_not_depend_on_the_batch():
+def test_a_goals_gradient_does_not_depend_on_the_batch():
     inputs, labels, _ = train_rows(30)
     model = LADDER["mlp"].build(inputs["dense"].shape[1], small_samples().sizes, 0)
     x = model_inputs(model, inputs)
@@ -256,9 +255,6 @@ def test_goal_losses_and_gradients_do_not_depend_on_the_batch():
         flat_vector(naive_gradients(model, cross_entropy_loss, x, labels, r)) for r in range(30)
     ]
     np.testing.assert_allclose(flat_vector(whole), np.mean(single, axis=0), rtol=1e-3, atol=1e-7)
-    assert goal_losses(model, cross_entropy_loss, x, labels).shape == (30,)
-    with pytest.raises(ValueError, match="one value a row"):
-        goal_losses(model, lambda y, z: z, x, labels)
 
 
 # ---------------------------------------------------------------- refusals

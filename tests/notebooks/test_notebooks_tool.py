@@ -277,4 +277,4 @@ def test_lint_from_the_command_line_prints_the_faults_and_fails(
     assert main(["lint", "01_a_b"]) == 1
     printed = capsys.readouterr().out
     assert "01_a_b.ipynb: the last code cell, and no other, must call record(...)" in printed
-    assert re.search(r"1 notebooks, \d+ faults", printed)
+    assert re.search(r"1 notebook, \d+ faults?", printed)

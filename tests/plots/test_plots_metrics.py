@@ -9,7 +9,6 @@ from matplotlib.colors import to_hex
 from helpers.plots.metrics import (
     plot_before_after,
     plot_keep_curve,
-    plot_precision_recall,
     plot_reliability,
     plot_roc,
 )
@@ -18,7 +17,6 @@ from helpers.plots.style import COLORS, new_axes
 CURVES = [
     (plot_reliability, ["mean_prediction", "positive_share"], "model"),
     (plot_roc, ["false_positive_rate", "true_positive_rate"], "model"),
-    (plot_precision_recall, ["recall", "precision"], "model"),
     (plot_keep_curve, ["kept_fraction", "ndcg"], "action"),
 ]
 
@@ -83,13 +81,6 @@ def test_the_dotted_line_is_the_diagonal(plot):
     columns = dict((p, c) for p, c, _ in CURVES)[plot]
     guide = plot(_curves(columns, "model")).lines[0]
     assert (guide.get_xy1(), guide.get_slope()) == ((0, 0), 1)
-
-
-def test_the_precision_of_a_random_order_is_drawn_where_it_is_given():
-    table = _curves(["recall", "precision"], "model")
-    guide = plot_precision_recall(table, positive_share=0.16).lines[0]
-    assert list(guide.get_ydata()) == [0.16, 0.16]
-    assert len(plot_precision_recall(table).lines) == 2
 
 
 def test_a_band_is_drawn_from_low_to_high():

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from helpers.commands.check.finding import Finding, percent
+from helpers.base.words import percent
+from helpers.commands.check.finding import Finding
 from helpers.commands.check.log import MANY
 from helpers.data.dropped import DropKind, rows_of
 from helpers.data.files.stored import column_meter

@@ -9,7 +9,8 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from helpers.commands.check.finding import Finding, percent
+from helpers.base.words import percent
+from helpers.commands.check.finding import Finding
 from helpers.data.whole_table import one_row
 from helpers.schema import Task
 

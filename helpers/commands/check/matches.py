@@ -8,7 +8,8 @@ from typing import Any, cast
 import duckdb
 import pandas as pd
 
-from helpers.commands.check.finding import Finding, percent
+from helpers.base.words import percent
+from helpers.commands.check.finding import Finding
 from helpers.data.staging import Staged
 from helpers.data.whole_table import name_sql, text_sql
 from helpers.schema import Task

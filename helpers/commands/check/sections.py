@@ -12,8 +12,9 @@ from typing import Any
 import duckdb
 
 from helpers.base.errors import DataError
+from helpers.base.words import percent
 from helpers.commands.check import columns, log
-from helpers.commands.check.finding import Finding, percent
+from helpers.commands.check.finding import Finding
 from helpers.commands.check.leakage import leaks
 from helpers.commands.check.matches import outcome
 from helpers.commands.check.text import page, wrapped

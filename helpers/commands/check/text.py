@@ -7,7 +7,8 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from helpers.commands.check.finding import Finding, percent
+from helpers.base.words import percent, plural
+from helpers.commands.check.finding import Finding
 from helpers.data.dropped import DropKind, rows_of
 
 __all__ = ["WIDTH", "Share", "page", "table_text", "wrapped"]
@@ -128,20 +129,16 @@ def _rows(facts: Facts) -> Lines:
     return lines
 
 
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
 def _period(facts: Facts) -> Lines:
     p = facts["period"]
-    days = _plural(p["days"], "day")
+    days = plural(p["days"], "day")
     first = f"{p['first']} to {p['last']}: {days} by the calendar of {p['time_zone']}."
     if not p["empty_days"]:
         first += " Each has events."
     else:
         first += f" {p['empty_days']:,} of them without any event"
         first += f" (mostly a {p['weekday']})" if p["weekday"] else ""
-        first += f"; the longest gap has {_plural(p['longest_gap'], 'day')}, from {p['gap_from']}."
+        first += f"; the longest gap has {plural(p['longest_gap'], 'day')}, from {p['gap_from']}."
     lines = wrapped(first)
     for name, words in (
         ("before_split", "events lie before train_from: they are history only."),

@@ -26,7 +26,8 @@ from tqdm.auto import tqdm
 
 from helpers.base.bars import bar_delay_s
 from helpers.base.errors import DataError
-from helpers.base.words import near_match, repeated
+from helpers.base.given import folder_of_tables
+from helpers.base.words import percent, repeated
 from helpers.data.files.encodings import plausible_encodings
 from helpers.schema import MOST_KEPT
 
@@ -86,14 +87,7 @@ def look_at_folder(folder: Path, *, progress: bool = False) -> tuple[list[Look],
     Raises:
         DataError: there is no such folder, or nothing in it is a table.
     """
-    if not folder.is_dir():
-        beside = [p.name for p in folder.parent.glob("*/")] if folder.parent.is_dir() else []
-        what = "is a file; name the folder that holds the tables" if folder.exists() else ""
-        raise DataError(
-            f"{folder} {what}."
-            if what
-            else f"There is no folder {folder}.{near_match(folder.name, beside)}"
-        )
+    folder = folder_of_tables(folder)
     looks, skipped = [], {}
     paths = sorted(p for p in folder.iterdir() if p.is_file() and p.name[0] not in "._")
     bar = tqdm(
@@ -177,7 +171,9 @@ def _look_at_text(path: Path) -> Look:
         notes.append("the line of names stands in the file more than once")
     if len(whole) < len(rows):
         share = 1 - len(whole) / len(rows)
-        notes.append(f"{_percent(share)} of the lines have more or fewer values than the header")
+        notes.append(
+            f"{percent(share, digits=0)} of the lines have more or fewer values than the header"
+        )
     frame = _frame(pd.DataFrame(whole, columns=names, dtype="str"))
     estimate = round(size / max(len(text.encode(encoding, "replace")), 1) * lines)
     return Look(
@@ -344,10 +340,6 @@ def _frame(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the columns that have a name, with missing values where nothing is written."""
     named = frame.loc[:, [bool(str(name)) for name in frame.columns]]
     return named.mask(named.eq(""))
-
-
-def _percent(share: float) -> str:
-    return f"{share:.0%}" if share >= 0.01 else "less than 1%"
 
 
 # --- Parquet files and tables of a server --------------------------------------------------

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import yaml
 
-from helpers.base.words import listed
+from helpers.base.words import listed, percent
 from helpers.commands.init.plan import Draft, LogPart, TaskDraft
 from helpers.commands.init.roles import LONGEST_NAME, Facts, Guess
 from helpers.schema import canonical_tables
@@ -71,12 +71,6 @@ def _comment(text: str) -> str:
     return shown if len(shown) <= 120 else f"{shown[:117]}..."
 
 
-def _percent(share: float) -> str:
-    if share == 0:
-        return "0%"
-    return f"{share:.0%}" if 0.01 <= share < 0.995 else ("over 99%" if share > 0.5 else "under 1%")
-
-
 def _cut(lines: list[str], what: str) -> list[str]:
     """Return the first lines of comments, and how many more there are."""
     more = [f"#   ... and {len(lines) - _SHOWN:,} more {what}"] if len(lines) > _SHOWN else []
@@ -88,7 +82,7 @@ def _check(doubt: str) -> str:
 
 
 def _described(facts: Facts) -> str:
-    return f"{_comment(facts.name)}: {facts.kind}, {_percent(facts.missing)} missing"
+    return f"{_comment(facts.name)}: {facts.kind}, {percent(facts.missing, digits=0)} missing"
 
 
 def _place(guess: Guess) -> Iterator[str]:
@@ -151,7 +145,7 @@ def _log_part(part: LogPart, plan: Draft) -> Iterator[str]:
         check = "" if rule.sure else "please check: "
         yield (
             f"  - {{column: {_scalar(rule.column)}, {rule.test}: {value}}}"
-            f"  # {check}{rule.why} ({_percent(rule.share)})"
+            f"  # {check}{rule.why} ({percent(rule.share, digits=0)})"
         )
 
 

@@ -19,7 +19,8 @@ from typing import Any
 import jinja2
 
 from helpers.base.errors import DataError
-from helpers.cache import write_atomically
+from helpers.base.words import percent
+from helpers.base.writing import write_atomically
 from helpers.commands.recorded import read_figures, read_results
 from helpers.commands.report import text
 from helpers.commands.run_request import OWN, WALK
@@ -177,7 +178,7 @@ def _sizes(value: Callable[[Result], Any]) -> _ReportTable | None:
             "role": role,
             "used for": text.ROLES.get(role, _MISSING),
             "rows": number,
-            "positive": None if share.get(role) is None else f"{share[role]:.1%}",
+            "positive": None if share.get(role) is None else percent(share[role]),
             "period": period.get(role),
         }
         for role, number in rows.items()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers.base.errors import DataError
-from helpers.base.paths import REPO
+from helpers.base.paths import HOME
 from helpers.commands import run_request
 from helpers.commands.run.state import Run, shown_path
 from helpers.notebooks import Parameter, parameters
@@ -58,7 +58,7 @@ def new_command(run: Run, given: Mapping[str, Any]) -> str:
     """Return the command that starts such a run anew, with other values of parameters."""
     words = ["python", "-m", "helpers", "run", "--source", run.source]
     for option, value in (("--path", run.path), ("--schema", run.schema)):
-        words += [option, shown_path(REPO / value)] if value else []
+        words += [option, shown_path(HOME / value)] if value else []
     words += ["--out", shown_path(run.folder.parent)]
     for name, value in (run.given | dict(given)).items():
         words += ["-p", name, str(value)]

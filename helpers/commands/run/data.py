@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers.base.errors import DataError
-from helpers.base.paths import REPO
+from helpers.base.paths import HOME
 from helpers.commands import run_request
 from helpers.commands.run.state import FULL, Run, kept, shown_path
 
@@ -29,7 +29,7 @@ def try_data(run: Run) -> str:
         from helpers.data.schema_file import read_schema_file
 
         if run.schema:
-            read_schema_file(REPO / run.schema)
+            read_schema_file(HOME / run.schema)
         with open_database() as database:
             database.table_names()
         return ""
@@ -68,7 +68,7 @@ def copy_tables(run: Run) -> None:
     run.tables.mkdir(mode=0o700)
     print(f"Copying the server's tables into {shown_path(run.tables)}", flush=True)
     digest = _schema_digest(run)
-    stated = {"schema": str(REPO / run.schema)} if run.schema else {}
+    stated = {"schema": str(HOME / run.schema)} if run.schema else {}
     try:
         run.fingerprint = take_snapshot(run.tables, progress=sys.stderr.isatty(), **stated)
     except DataError as error:
@@ -91,8 +91,8 @@ def _fingerprint(run: Run) -> str:
 
 def _data_of(run: Run) -> dict[str, Any]:
     """Return where the data of a run are, from any folder."""
-    stated = {"schema": str(REPO / run.schema)} if run.schema else {}
-    return {"path": str(REPO / run.path), **stated}
+    stated = {"schema": str(HOME / run.schema)} if run.schema else {}
+    return {"path": str(HOME / run.path), **stated}
 
 
 def _digests(folder: Path) -> dict[str, str]:
@@ -109,6 +109,6 @@ def _digests(folder: Path) -> dict[str, str]:
 def _schema_digest(run: Run) -> str:
     """Return a digest of the schema.yaml; an empty text where there is none (any more)."""
     try:
-        return hashlib.sha256((REPO / run.schema).read_bytes()).hexdigest() if run.schema else ""
+        return hashlib.sha256((HOME / run.schema).read_bytes()).hexdigest() if run.schema else ""
     except OSError:
         return ""

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from helpers.base.paths import REPO
-from helpers.cache import write_atomically
+from helpers.base.paths import HOME
+from helpers.base.writing import write_atomically
+from helpers.cache import cache_folder
 from helpers.notebooks.execution import KERNEL_PATIENCE_S, this_python
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class NotebookFailed(Exception):
 def execute_notebook(
     source: Path, target: Path, values: Mapping[str, Any], *, bar: bool | dict[str, Any] = False
 ) -> None:
-    """Execute a notebook with this Python's kernel, in the repository's root.
+    """Execute a notebook with this Python's kernel, in :data:`helpers.base.paths.HOME`.
 
     Args:
         source: the notebook; it stays as it is.
@@ -105,7 +106,7 @@ def execute_notebook(
             progress_bar=bar,
             start_timeout=KERNEL_PATIENCE_S,
             iopub_timeout=KERNEL_PATIENCE_S,
-            cwd=REPO,
+            cwd=HOME,
         )
     except PapermillExecutionError as error:
         # papermill puts a cell with the values into its copy; count as the notebook does.
@@ -139,6 +140,8 @@ def _kernel() -> type[AsyncKernelManager]:
         async def _async_pre_start_kernel(self, **options: Any) -> tuple[list[str], dict[str, Any]]:
             given = options.pop("env", os.environ)
             env = {name: value for name, value in given.items() if name not in _SECRETS}
+            # Whatever folder a notebook starts a command in, its results are kept with the run's.
+            env["WORKBOOK_CACHE"] = str(cache_folder().resolve())
             return await super()._async_pre_start_kernel(**options, env=env)
 
     return Guarded

@@ -9,7 +9,7 @@ from typing import Any
 
 from helpers.base.errors import DataError
 from helpers.base.small_files import read_json
-from helpers.cache import write_atomically
+from helpers.base.writing import write_atomically
 from helpers.commands import run_request
 from helpers.commands.recorded import is_record
 from helpers.commands.run.state import Run, shown_path

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from helpers.base.errors import DataError
-from helpers.base.paths import REPO
-from helpers.cache import write_atomically
+from helpers.base.paths import HOME
+from helpers.base.writing import write_atomically
 from helpers.commands import run_request
 
 __all__ = [
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 #: Where runs are kept unless a person says otherwise.
-RUNS = REPO / "runs"
+RUNS = HOME / "runs"
 
 #: The file that holds a run's state.
 STATE = "run.json"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers.base.errors import DataError
-from helpers.base.paths import REPO
+from helpers.base.paths import PACKAGE
 from helpers.commands import run_request
 from helpers.commands.report import write_report
 from helpers.commands.run.changes import change_parameters, offer
@@ -214,6 +214,8 @@ def _execute_one(run: Run, name: str, title: str) -> float:
 def _sha256(name: str) -> str:
     """Return a digest of the notebook and of the package: what ran under either is of one kind."""
     digest = hashlib.sha256((run_request.NOTEBOOKS / f"{name}.ipynb").read_bytes())
-    for file in sorted((REPO / "helpers").rglob("*.py")):
-        digest.update(file.relative_to(REPO).as_posix().encode() + b"\0" + file.read_bytes())
+    for file in sorted(PACKAGE.rglob("*.py")):
+        digest.update(
+            file.relative_to(PACKAGE.parent).as_posix().encode() + b"\0" + file.read_bytes()
+        )
     return digest.hexdigest()

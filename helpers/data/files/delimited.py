@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from helpers.base.errors import DataError
-from helpers.base.words import repeated
+from helpers.base.words import plural, repeated
 from helpers.data.chunks import Chunk
 from helpers.data.files.encodings import refuse_encoding, text_pieces
 from helpers.data.files.records import LONGEST_VALUE, RecordBlock, Records, blocks, line_ends
@@ -241,9 +241,9 @@ class DelimitedFile:
             raise self._unreadable(block)
         found: dict[str, list[int]] = {}
         for i in np.flatnonzero(~good & ~records.blank):
-            reason = f"has {_counted(records.values[i], 'value')} where the header has "
+            reason = f"has {plural(records.values[i], 'value')} where the header has "
             place = _FAULT + int(records.line[i])
-            found.setdefault(reason + _counted(width, "name"), []).append(place)
+            found.setdefault(reason + plural(width, "name"), []).append(place)
         return found
 
 
@@ -260,10 +260,6 @@ def _not_utf8(data: bytes) -> int:
             return place + error.start
         place += read
     return -1
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _frames(table: pa.Table) -> Iterator[tuple[int, pd.DataFrame]]:

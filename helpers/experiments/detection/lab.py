@@ -9,8 +9,9 @@ from typing import Any
 import pandas as pd
 
 from helpers.backend import numeric_settings
-from helpers.cache import cached, code_of
+from helpers.cache import code_of
 from helpers.cache.digests import digest_of
+from helpers.cache.shelf import cached_table
 from helpers.experiments.detection.measures import detect
 from helpers.experiments.detection.scoreboard import Budget, make_trainer
 from helpers.experiments.detection.worlds import make_world
@@ -80,10 +81,4 @@ def detect_all(
         found = [detect(samples, noise, budget, **options) for noise in noises]
         return pd.concat(found, ignore_index=True).assign(model=budget.kind)
 
-    return cached(
-        "judging",
-        key,
-        build,
-        save=lambda table, folder: table.to_parquet(folder / "detection.parquet"),
-        load=lambda folder: pd.read_parquet(folder / "detection.parquet"),
-    )
+    return cached_table("detection", key, build)

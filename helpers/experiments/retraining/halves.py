@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from helpers.backend import numeric_settings
+from helpers.base.writing import whole_file
 from helpers.cache import code_of
 from helpers.cache.digests import digest_of
 from helpers.experiments.retraining.case import Case
@@ -55,7 +55,8 @@ def retrain_halves(
         if path is None or not path.exists():
             made = _train(case, np.flatnonzero(half), number)
             if path is not None:
-                _write(path, made)
+                with whole_file(path) as temporary:
+                    np.save(temporary, made)
             margins.append(made)
         else:
             margins.append(np.load(path))
@@ -77,13 +78,3 @@ def _train(case: Case, rows: np.ndarray, number: int) -> np.ndarray:
         fitted = case.trainer.fit(case.labels, seed=seed, order=order)
         made.append(case.margins(fitted.outputs(case.goal[0])))
     return np.stack(made)
-
-
-def _write(path: Path, values: np.ndarray) -> None:
-    """Write an array that appears whole or not at all."""
-    temporary = path.with_name(f".{path.stem}-{os.getpid()}.npy")
-    try:
-        np.save(temporary, values)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

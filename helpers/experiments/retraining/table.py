@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from helpers.backend import numeric_settings
-from helpers.cache import cached, code_of
+from helpers.cache import code_of
 from helpers.cache.digests import digest_of
+from helpers.cache.shelf import cached_table
 from helpers.experiments.retraining.case import AttributionSettings, Case
 from helpers.experiments.retraining.halves import retrain_halves
 from helpers.experiments.retraining.pairs import PAIR_SCORES, Scores, pair_scores
@@ -73,13 +74,7 @@ def attribution_table(
         "code": code_of(__name__),
         "numeric": numeric_settings(),
     }
-    return cached(
-        "attribution",
-        key,
-        build,
-        save=lambda table, place: table.to_parquet(place / "attribution.parquet"),
-        load=lambda place: pd.read_parquet(place / "attribution.parquet"),
-    )
+    return cached_table("attribution", key, build)
 
 
 def halves_table(case: Case, *, folder: Path | None = None, progress: bool = False) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from helpers.base.writing import whole_file
 from helpers.cache.digests import digest_of
 from helpers.evaluation import evaluate, roc_auc
 from helpers.evaluation.calibration import base_rate, fit_recalibration, log_loss_from_logits
@@ -218,12 +218,8 @@ def write_arm(arm: Arm, path: Path) -> None:
     table = pd.DataFrame(columns)
     named: dict[Hashable, str] = {n: getattr(arm, n) for n in ("data", "kind", "action", "role")}
     table.attrs = {**named, "metrics": json.dumps(arm.metrics.to_dict("list"))}
-    temporary = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
+    with whole_file(path) as temporary:
         table.to_parquet(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_arm(path: Path) -> Arm:

@@ -14,7 +14,9 @@ from tqdm.auto import tqdm
 from helpers import actions, importance
 from helpers.actions import Plan
 from helpers.backend import numeric_settings
-from helpers.cache import cached, code_of
+from helpers.base.writing import whole_file
+from helpers.cache import code_of
+from helpers.cache.shelf import cached_table
 from helpers.evaluation import roc_auc
 from helpers.evaluation.intervals import NoInterval, paired_difference
 from helpers.experiments.study.comparison import Comparison
@@ -141,12 +143,8 @@ def keep_curve(
         "code": code_of(__name__),
         "numeric": numeric_settings(),
     }
-    return cached(
-        "keep",
-        key,
-        lambda: _curve(comparison, role, ways, fractions, None, progress),
-        save=lambda table, place: table.to_parquet(place / "keep.parquet"),
-        load=lambda place: pd.read_parquet(place / "keep.parquet"),
+    return cached_table(
+        "keep", key, lambda: _curve(comparison, role, ways, fractions, None, progress)
     )
 
 
@@ -208,9 +206,8 @@ def _logits(
                 [comparison.fit_plan(p, seed).logits(inputs) for seed, p in enumerate(plans)]
             )
     if path is not None:
-        temporary = path.with_suffix(".part.npy")
-        np.save(temporary, logits)
-        temporary.replace(path)
+        with whole_file(path) as temporary:
+            np.save(temporary, logits)
     return logits
 
 

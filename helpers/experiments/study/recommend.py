@@ -15,8 +15,9 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from helpers.backend import numeric_settings
-from helpers.cache import cached, code_of
+from helpers.cache import code_of
 from helpers.cache.digests import digest_of
+from helpers.cache.shelf import cached_table
 from helpers.experiments.study.arms import CORRECTED, QUICK, Arm, arm_of, compare
 from helpers.experiments.study.comparison import Comparison, Settings
 from helpers.experiments.study.plans import ORACLE
@@ -79,12 +80,10 @@ def act_as_recommended(
         "code": code_of(__name__),
         "numeric": numeric_settings(),
     }
-    return cached(
+    return cached_table(
         "recommended",
         key,
         lambda: _all_rows(samples, settings, noises, kinds, role, None, progress),
-        save=lambda table, place: table.to_parquet(place / "recommended.parquet"),
-        load=lambda place: pd.read_parquet(place / "recommended.parquet"),
     )
 
 

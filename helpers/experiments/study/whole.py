@@ -10,8 +10,9 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from helpers.backend import numeric_settings
-from helpers.cache import cached, code_of
+from helpers.cache import code_of
 from helpers.cache.digests import digest_of
+from helpers.cache.shelf import cached_tables
 from helpers.experiments.study.arms import CONFIRMED, Arm, arm_of, compare, judge
 from helpers.experiments.study.comparison import Comparison, Settings
 from helpers.experiments.study.plans import ACTIONS, ORACLE, REFERENCES
@@ -65,26 +66,13 @@ def run_study(
         "code": code_of(__name__),
         "numeric": numeric_settings(),
     }
-    return cached(
-        "study",
-        key,
-        lambda: _train_all(samples, settings, kinds, None, progress),
-        save=_save,
-        load=_load,
-    )
 
+    def build() -> dict[str, pd.DataFrame]:
+        study, chosen = _train_all(samples, settings, kinds, None, progress)
+        return {"study": study, "chosen": chosen}
 
-_FILES = ("study.parquet", "chosen.parquet")
-
-
-def _load(place: Path) -> Tables:
-    study, chosen = (pd.read_parquet(place / name) for name in _FILES)
-    return study, chosen
-
-
-def _save(tables: Tables, place: Path) -> None:
-    for name, table in zip(_FILES, tables, strict=True):
-        table.to_parquet(place / name)
+    found = cached_tables("study", key, build, names=["study", "chosen"])
+    return found["study"], found["chosen"]
 
 
 def _train_all(

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.base.errors import DataError
+from helpers.base.words import percent
 from helpers.data.dropped import DropKind, Dropped, dropped_table
 from helpers.samples.history import Ints, coded, join_codes, sorted_places
 from helpers.samples.labels import MIN_PERIODS, PERIOD_DAYS, day_number, period_start
@@ -289,10 +290,10 @@ def _notes(counts: dict[str, int], offset: float, task: Task) -> list[str]:
         )
     elif negatives:
         notes.append(
-            f"In these {counts['lists']:,} lists {positives / (positives + counts['open']):.2%} of "
-            "all products on sale were taken, in the sample "
-            f"{positives / (positives + negatives):.1%}: add {offset:.2f} to a logit to speak of "
-            "all products on sale."
+            f"In these {counts['lists']:,} lists "
+            f"{percent(positives / (positives + counts['open']), digits=2)} of all products on "
+            f"sale were taken, in the sample {percent(positives / (positives + negatives))}: add "
+            f"{offset:.2f} to a logit to speak of all products on sale."
         )
     if counts["short"]:
         notes.append(
