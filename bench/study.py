@@ -34,8 +34,10 @@ from helpers.cache import code_of
 from helpers.cache.digests import digest_of
 from helpers.experiments.detection import Budget, detect, make_trainer, make_world
 from helpers.experiments.study import (
+    WAYS,
     Comparison,
     Settings,
+    Treatment,
     act_as_recommended,
     keep_curve,
     run_study,
@@ -67,7 +69,7 @@ WITH_GOALS = {("flip", 0.2), ("misclick", 0.1)}
 #: More rows make detection slower, and no clearer.
 MOST_DETECTED = 35_000
 IN_RUN = 100  # first updates that in-run Shapley follows
-TAUGHT = ("random, taught", "balanced, taught")
+TAUGHT = tuple(name for name, way in WAYS.items() if way.treatment == Treatment.TAUGHT)
 KINDS = ("logistic", "mlp")
 PARTS = ("detect", "act", "recommend", "keep")
 

@@ -20,6 +20,7 @@ __all__ = [
     "MOST_STORED",
     "RESERVED",
     "Column",
+    "MissingColumn",
     "Table",
     "Task",
     "canonical_tables",
@@ -142,6 +143,10 @@ def check_width(columns: int, where: str) -> None:
         )
 
 
+class MissingColumn(DataError):
+    """A table lacks a column that it needs; whoever maps columns can add how to map one."""
+
+
 def check_columns(table: Table, columns: list[str], *, where: str) -> None:
     """Check a header against a canonical table.
 
@@ -153,14 +158,14 @@ def check_columns(table: Table, columns: list[str], *, where: str) -> None:
     A log whose rows carry a ``label`` holds exposures only, and needs no ``event_type``.
 
     Raises:
-        DataError: a column appears twice, a needed one is missing, or an extra
-            one has a name that samples use themselves.
+        MissingColumn: a needed one is missing.
+        DataError: a column appears twice, or an extra one has a name that samples use themselves.
 
     Example:
         >>> check_columns(canonical_tables()["users"], ["user"], where="users.csv")
         Traceback (most recent call last):
             ...
-        helpers.base.errors.DataError: users.csv: column "user_id" is missing; it has user. Did ...
+        helpers.schema.MissingColumn: users.csv: column "user_id" is missing; it has user. Did ...
     """
     twice = repeated(columns)
     if twice:
@@ -174,7 +179,7 @@ def check_columns(table: Table, columns: list[str], *, where: str) -> None:
     for column in table.columns.values():
         told = column.name == "event_type" and "label" in there
         if column.needed and column.name not in there and not told:
-            raise DataError(
+            raise MissingColumn(
                 f'{where}: column "{column.name}" is missing; it has {listed(columns)}.'
                 f"{_rename_hint(column.name, columns)}"
             )

@@ -13,6 +13,7 @@ from typing import Any
 
 from helpers.base.errors import DataError
 from helpers.base.small_files import read_json, refuse_links
+from helpers.notebooks.contract import Reader, results_of
 
 __all__ = ["is_record", "read_figures", "read_results"]
 
@@ -21,7 +22,6 @@ Check = Callable[[Any], bool]
 
 _LARGEST = 64_000_000  # bytes of results, or of a notebook with its figures
 _NUMBERS_TO = 1e30  # far beyond any that a notebook records, and safe to print
-_LOGITS_TO = 700.0  # of more no odds can be told
 
 
 def read_results(folder: Path) -> Record:
@@ -110,7 +110,7 @@ def _is_whole(results: Record) -> bool:
         and _is_run(run)
         and all(_is_name(name) for name in recorded)
         and all(is_record(record) for record in recorded.values())
-        and all(_has_its_shapes(name[:2], r["values"]) for name, r in recorded.items())
+        and all(_can_be_shown(name, r["values"]) for name, r in recorded.items())
     )
 
 
@@ -129,10 +129,10 @@ def _is_run(run: Record) -> bool:
     )
 
 
-def _has_its_shapes(number: str, values: Record) -> bool:
-    """Return whether what the page shows of a notebook has the shapes that it can show."""
-    shapes = _SHAPES.get(number, {})
-    return all(values.get(name) is None or fits(values[name]) for name, fits in shapes.items())
+def _can_be_shown(notebook: str, values: Record) -> bool:
+    """Return whether what the page shows of a notebook is of the kinds that it can show."""
+    shown = (r for r in results_of(notebook).values() if Reader.REPORT in r.read_by)
+    return all(result.kind.fits(values.get(result.name)) for result in shown)
 
 
 def _is_name(name: Any) -> bool:
@@ -156,32 +156,8 @@ def _is_scalar(value: Any) -> bool:
     return value is None or isinstance(value, str | int | float)
 
 
-def _is_logit(value: Any) -> bool:
-    return _is_number(value) and abs(value) <= _LOGITS_TO
-
-
 def _is_by_name(value: Any, fits: Check) -> bool:
     return isinstance(value, dict) and all(v is None or fits(v) for v in value.values())
-
-
-def _is_lines(value: Any) -> bool:
-    return isinstance(value, str) or (isinstance(value, list) and all(map(_is_scalar, value)))
-
-
-def _is_row(row: Any) -> bool:
-    """Return whether this is a row of a table: plain values, and numbers where one counts."""
-    if not isinstance(row, dict):
-        return False
-    plain = (v if isinstance(v, list) else [v] for v in row.values())
-    return (
-        all(_is_scalar(value) for values in plain for value in values)
-        and all(row.get(name) is None or _is_number(row[name]) for name in ("rows", "low", "high"))
-        and isinstance(row.get("metric", ""), str)
-    )
-
-
-def _is_table(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_is_row, value))
 
 
 def _numbers_are_sane(results: Record) -> bool:
@@ -214,26 +190,3 @@ def _pictures(cell: Record) -> list[str]:
             text = "".join("".join(lines).split())
             found += [text] if re.fullmatch("[A-Za-z0-9+/]+={0,2}", text) else []
     return found
-
-
-#: What the page of a run shows of each notebook, and the kind that each value has.
-_SHAPES: dict[str, dict[str, Check]] = {
-    "01": {
-        "rows": lambda value: _is_by_name(value, _is_number),
-        "positive_share": lambda value: _is_by_name(value, _is_number),
-        "period": lambda value: _is_by_name(value, _is_scalar),
-        "notes": _is_lines,
-        "logit_offset": _is_logit,
-        "dropped": _is_table,
-    },
-    "03": {"models": _is_table},
-    "04": {
-        "importance_rows": _is_scalar,
-        "most_important": _is_table,
-        "least_important": _is_table,
-        "agreement": _is_table,
-    },
-    "05": {"study": _is_table, "chosen": _is_table},
-    "06": {"before_after": _is_table, "verdict": _is_lines},
-    "08": {"decisions": _is_table, "advice": _is_lines},
-}

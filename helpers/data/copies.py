@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from helpers.base.errors import DataError
 from helpers.base.small_files import read_json, refuse_links
+from helpers.data.dropped import COLUMNS, DropKind
 from helpers.schema import Column, canonical_tables
 
 __all__ = ["read_copy"]
@@ -53,11 +54,21 @@ def _are_facts(facts: Any) -> bool:
         isinstance(facts, dict)
         and all(isinstance(facts.get(name), kind) for name, kind in kinds.items())
         and all(isinstance(note, str) for note in facts["notes"])
-        and all(isinstance(row, dict) and _is_whole(row.get("rows")) for row in facts["dropped"])
+        and all(map(_is_dropped, facts["dropped"]))
         and all(
             isinstance(rows, dict) and all(_is_whole(rows.get(key)) for key in ("read", "kept"))
             for rows in facts["tables"].values()
         )
+    )
+
+
+def _is_dropped(row: Any) -> bool:
+    """Return whether this counts dropped rows; an earlier version kept no kind and no column."""
+    return (
+        isinstance(row, dict)
+        and _is_whole(row.get("rows"))
+        and all(isinstance(row.get(name, ""), str) for name in COLUMNS if name != "rows")
+        and row.get("kind", DropKind.RULE) in {*DropKind}
     )
 
 

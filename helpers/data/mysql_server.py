@@ -207,8 +207,9 @@ def _place() -> str:
     """Return the system's place for temporary files, or another if the server may not enter it."""
     place = tempfile.gettempdir()
     ways = [Path(place).resolve(), *Path(place).resolve().parents]
-    own = os.geteuid() != 0  # then the server is we ourselves
-    return place if own or all(way.stat().st_mode & stat.S_IXOTH for way in ways) else "/tmp"  # noqa: S108
+    if os.geteuid() != 0 or all(way.stat().st_mode & stat.S_IXOTH for way in ways):
+        return place  # or the server is we ourselves
+    return "/tmp"  # noqa: S108 - mkdtemp makes a folder there that nobody else can enter
 
 
 def _program(*names: str) -> str:

@@ -27,8 +27,10 @@ from helpers.base.small_files import check_path
 from helpers.base.words import listed, near_match
 from helpers.cache import cache_folder, cached, code_of
 from helpers.data.chunks import Chunk
+from helpers.data.cleaning.wording import with_kinds
 from helpers.data.database import Database, open_database
 from helpers.data.datasets import journey, sample_log
+from helpers.data.dropped import dropped_table
 from helpers.data.files import file_names, stream_files
 from helpers.data.schema_file import SchemaFile, StoredTable, read_schema_file
 from helpers.data.staging import Staged, Stream, open_staged, stage
@@ -61,7 +63,8 @@ class Tables:
         notes: sentences a reader must know, such as how rows were drawn.
         logit_offset: add it to a logit to speak of all exposures; 0 when none were drawn.
         fingerprint: changes when the data, or the way they are drawn, change.
-        dropped: rows dropped while cleaning: ``table, reason, rows``.
+        dropped: rows dropped while cleaning: ``table, kind, column, reason, rows``
+            (:mod:`helpers.data.dropped`).
         truth: planted truth by ``event_id``, only for ``sample``.
         totals: what all users did with each product on each day, as
             :func:`helpers.data.user_draw.totals_of_all_users` returns it; None: ``user_behavior``
@@ -76,7 +79,7 @@ class Tables:
     fingerprint: str
     notes: list[str] = field(default_factory=list)
     logit_offset: float = 0.0
-    dropped: pd.DataFrame = field(default_factory=pd.DataFrame)
+    dropped: pd.DataFrame = field(default_factory=dropped_table)
     truth: pd.DataFrame | None = None
     totals: pd.DataFrame | None = None
 
@@ -379,6 +382,7 @@ def _copied(folder: Path) -> tuple[Staged, SchemaFile]:
     content = b"".join(file.name.encode() + b"\0" + _file_digest(file) for file in files)
     staged.facts["fingerprint"] = hashlib.sha256(content).hexdigest()[:16]
     mapped = read_schema_file(folder / "schema.yaml")
+    staged.facts["dropped"] = with_kinds(staged.facts["dropped"], mapped)
     return staged, _labelled(mapped, staged)
 
 
@@ -408,5 +412,5 @@ def _open_journey(seed: int) -> Tables:
         fingerprint=data_fingerprint("journey", seed=seed),
         notes=notes,
         logit_offset=offset,
-        dropped=pd.DataFrame(columns=["table", "reason", "rows"]),
+        dropped=dropped_table(),
     )

@@ -25,7 +25,9 @@ from helpers.base.errors import DataError
 from helpers.base.writing import write_atomically
 from helpers.data.chunks import Chunk
 from helpers.data.cleaning import Cleaner
+from helpers.data.cleaning.wording import COPY, reasons
 from helpers.data.copies import read_copy
+from helpers.data.dropped import DropKind, Dropped, dropped_rows, dropped_table
 from helpers.data.schema_file import SchemaFile, StoredTable
 from helpers.data.whole_table import Assembly, as_arrow, connect, joins, pieces, text_sql
 from helpers.schema import canonical_tables
@@ -37,7 +39,6 @@ _HASHED = 500  # columns that one query looks at
 _RAW = ".raw"  # folder of the cleaned parts
 #: What DuckDB raises where the pages of a file are damaged.
 _UNREADABLE = (duckdb.Error, duckdb.IOException, duckdb.InvalidInputException)
-_COPY = "exact copy of an earlier row"
 _NO_PRICE = (
     "The price of product_features is not taken from the log: the first price of a product may lie "
     "after the moment that is judged. Prices paid before are used anyway."
@@ -55,8 +56,8 @@ class Staged:
         folder: holds ``<table>.parquet`` for each table that is there. ``user_behavior``
             has one column more, ``day``: the local day, counted from 1970-01-01.
         facts: ``tables`` (by name: rows ``read`` and ``kept``), ``dropped`` (``table,
-            reason, rows``), ``notes``, ``labelled`` (each exposure came with its label)
-            and ``fingerprint``.
+            kind, column, reason, rows``), ``notes``, ``labelled`` (each exposure came with its
+            label) and ``fingerprint``.
     """
 
     folder: Path
@@ -72,8 +73,8 @@ class Staged:
 
     @property
     def dropped(self) -> pd.DataFrame:
-        """What did not come through: ``table, reason, rows``."""
-        return pd.DataFrame(self.facts["dropped"], columns=["table", "reason", "rows"])
+        """What did not come through: ``table, kind, column, reason, rows``."""
+        return dropped_table(self.facts["dropped"])
 
     @contextmanager
     def database(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -196,17 +197,20 @@ def _drop_repeats(
         assembly.first_known(unique[0])
         return []
     counts = []
-    steps = [("_digest", _COPY), *((column, f"{column} was seen before") for column in unique)]
-    for column, reason in steps:
+    for column in ("_digest", *unique):
         if column not in assembly.columns():
             continue
         rows, first = assembly.drop_repeats(column)
         if not rows or first is None:
             continue
-        counts.append({"table": name, "reason": reason, "rows": rows})
+        if column == "_digest":
+            counts += dropped_rows([Dropped(name, DropKind.COPY, "", COPY, rows)])
+            continue
+        reason = reasons(canonical_tables()[name].columns[column])[DropKind.REPEAT]
+        counts += dropped_rows([Dropped(name, DropKind.REPEAT, column, reason, rows)])
         everything = sum(r.rows + r.unread for r in read)
         stop = schema_file.on_bad_rows == "stop"
-        if reason != _COPY and (stop or rows > schema_file.max_bad_share * everything):
+        if stop or rows > schema_file.max_bad_share * everything:
             limit = f"more than the {schema_file.max_bad_share * 100:g}% allowed"
             raise DataError(
                 f"{read[0].name}: {rows:,} of {everything:,} rows cannot be used, "
@@ -286,7 +290,7 @@ def _read_part(
             unread += sum(map(len, chunk.faults.values()))
     finally:
         writer.close()
-    dropped = cleaner.finish() if names else pd.DataFrame(columns=["table", "reason", "rows"])
+    dropped = cleaner.finish() if names else dropped_table()
     return _Read(writer.file, next(iter(names), part.table), rows, unread, dropped, chunks)
 
 

@@ -20,6 +20,7 @@ from helpers.evaluation.ranking import group_codes, list_metrics, user_metrics
 
 __all__ = [
     "METRICS",
+    "OF_LISTS",
     "Interval",
     "NoInterval",
     "bootstrap_by_user",
@@ -429,3 +430,5 @@ _NEEDS_BOTH_CLASSES = ("auc", "pr_auc", "user_auc")
 
 #: The metrics an interval can be had for.
 METRICS: tuple[str, ...] = (*_BY_ROW, *_BY_LIST)
+#: Those of them that need to know which list each row is in.
+OF_LISTS: tuple[str, ...] = tuple(_BY_LIST)

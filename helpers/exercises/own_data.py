@@ -21,6 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from helpers.base.errors import DataError
+from helpers.data.dropped import DropKind, Dropped, dropped_table
 from helpers.data.schema_file import StoredTable, read_schema_file
 from helpers.exercises.probing import fault_elsewhere, probe
 from helpers.exercises.verdicts import (
@@ -199,8 +200,8 @@ def check_07_3(answer: Callable[..., Any]) -> str:
 
 
 def _fault_share(gone: pd.DataFrame, read: int) -> float:
-    ruled = gone.reason.str.startswith("left out")
-    faults = gone["rows"][~ruled & ~gone.reason.str.contains("copy")].sum()
+    ruled = gone["kind"] == DropKind.RULE
+    faults = gone["rows"][~ruled & (gone["kind"] != DropKind.COPY)].sum()
     return float(faults / (read - gone["rows"][ruled].sum()))
 
 
@@ -210,15 +211,15 @@ _RULED, _COPIES, _FAULTS = 210, 37, 30
 
 def _gone() -> pd.DataFrame:
     rows = [
-        ("left out: customer is empty", 150),
-        ("price is not a number", 20),
-        ("left out: ticket starts with A", 50),
-        ("event_time is not a time", 4),
-        ("exact copy of an earlier row", _COPIES),
-        ("left out: note holds copy", 10),
-        ("quantity is left blank or out of range", 6),
+        (DropKind.RULE, "customer", "left out: customer is empty", 150),
+        (DropKind.TYPE, "price", "price is not a number", 20),
+        (DropKind.RULE, "ticket", "left out: ticket starts with A", 50),
+        (DropKind.TYPE, "event_time", "event_time is not a time", 4),
+        (DropKind.COPY, "", "exact copy of an earlier row", _COPIES),
+        (DropKind.RULE, "note", "left out: note holds copy", 10),
+        (DropKind.MINIMUM, "quantity", "quantity is left blank or out of range", 6),
     ]
-    return pd.DataFrame(rows, columns=["reason", "rows"])
+    return dropped_table(Dropped("user_behavior", *row) for row in rows)
 
 
 def _wrong_shares(gone: pd.DataFrame, read: int) -> dict[str, NDArray]:
@@ -230,7 +231,7 @@ def _wrong_shares(gone: pd.DataFrame, read: int) -> dict[str, NDArray]:
         ),
         "this counts the copies as faults.": (faults + copies) / (read - ruled),
         "this counts everything that is gone, rules and copies too.": everything / read,
-        "rules are no faults: leave out the reasons that begin with 'left out'.": (
+        "rules are no faults: leave out what is of the kind 'rule'.": (
             (everything - copies) / read
         ),
         "this is the share that rules left out. The faults are wanted.": ruled / read,

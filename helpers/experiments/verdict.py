@@ -16,7 +16,8 @@ import pandas as pd
 
 from helpers.base.paths import REPO
 from helpers.base.words import percent
-from helpers.samples.noise import KINDS, RECOMMENDED
+from helpers.experiments.ways import ADVISED, SUSPECTS
+from helpers.samples.noise import NO_NOISE, RECOMMENDED
 
 __all__ = [
     "HELPS",
@@ -51,10 +52,11 @@ _FAILS = {
     "lost positive": "how many are lost cannot be seen; a tenth of the negatives is a guess",
     "bot": "bots that say yes as rarely as people do",
     "duplicate": "copies with another time stamp",
-    "none": "there is nothing to find",
+    NO_NOISE: "there is nothing to find",
     "keep": "rows must be scored once by a model of all rows: it saves updates, not labels",
 }
-_CLEANING = ("clean the labels", "leave good data alone")
+_CLEAN, _LEAVE = "clean the labels", "leave good data alone"
+_CLEANING = (_CLEAN, _LEAVE)
 _COLUMNS = (
     *("purpose", "noise", "model", "score", "auroc", "of_ceiling", "action"),
     *("gain", "low", "high", "recovered", "verdict"),
@@ -79,11 +81,19 @@ def decision_table(
         AUC: to the uniform plan, or, for small parts, to a random part of the same size whose
         training stops early. The log loss is a difference, too, after the corrected line; below 0
         is better. NaN where something was not measured.
+
+    Raises:
+        ValueError: the recommended actions do not say which kind of noise was planted.
     """
+    if "noise_kind" not in recommended:
+        raise ValueError(
+            "the table of recommended actions needs a column noise_kind; make it again, as "
+            "act_as_recommended or make study does."
+        )
     each: Iterable[_Row] = recommended.itertuples()
     rows = [_cleaning(row, detection) for row in each if _is_suspects(row)]
     if keep is not None:
-        taught = keep[(keep.way == "balanced, taught") & (keep.kept_fraction < 1)]
+        taught = keep[(keep.way == ADVISED) & (keep.kept_fraction < 1)]
         if "role" in taught:
             taught = taught[taught.role == taught.role.iloc[-1]]  # test where it was judged there
         rows += [_keeping(row) for row in taught.itertuples()]
@@ -123,17 +133,17 @@ def study_table(source: str = "journey", folder: Path = _RESULTS) -> pd.DataFram
 
 
 def _is_suspects(row: _Row) -> bool:
-    return str(row.action) == "drop suspects"
+    return str(row.action) == SUSPECTS
 
 
 def _cleaning(row: _Row, detection: pd.DataFrame) -> dict[str, object]:
-    kind = next((kind for kind in KINDS if row.data.endswith(f"% {kind}s")), "none")
+    kind = str(row.noise_kind)
     found = detection[
         (detection.noise == row.data) & (detection.model == row.model) & detection.recommended
     ]
     known = found.iloc[0] if len(found) else None
     return {
-        "purpose": "clean the labels" if kind != "none" else "leave good data alone",
+        "purpose": _LEAVE if kind == NO_NOISE else _CLEAN,
         "noise": row.data,
         "model": row.model,
         "score": RECOMMENDED.get(kind, RECOMMENDED["flip"]),
@@ -222,12 +232,12 @@ def recommendation(table: pd.DataFrame) -> str:
     Raises:
         ValueError: the table has no row without planted noise.
     """
-    own = table[table.purpose == "leave good data alone"]
+    own = table[table.purpose == _LEAVE]
     if own.empty:
         raise ValueError("the table has no row of the data without planted noise.")
     best = own.loc[own.gain.idxmax()]
     numbers = f"{best.gain:+.4f} AUC [{best.low:+.4f}, {best.high:+.4f}]"
-    planted = table[table.purpose == "clean the labels"]
+    planted = table[table.purpose == _CLEAN]
     helped = sorted(set(planted[planted.verdict == HELPS].noise), key=list(planted.noise).index)
     tail = (
         f" If its labels were wrong as in {', '.join(helped)}, dropping suspects would help."

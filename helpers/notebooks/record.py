@@ -35,10 +35,12 @@ import numpy as np
 import pandas as pd
 
 from helpers.base.errors import DataError
+from helpers.base.paths import REPO
 from helpers.base.small_files import read_bytes
 from helpers.base.words import plural
 from helpers.base.writing import whole_file, write_atomically
 from helpers.notebooks import check_values, parameters
+from helpers.notebooks.contract import faults
 from helpers.notebooks.execution import NOTEBOOKS
 
 __all__ = [
@@ -161,10 +163,13 @@ def record(**values: Any) -> None:
     Raises:
         RuntimeError: ``start`` was not called.
         TypeError: a value cannot be kept as JSON.
+        ValueError: a notebook of the workbook records something else than
+            :mod:`helpers.notebooks.contract` declares. A notebook of your own is free.
         OSError: the run folder cannot be written.
     """
     here = _started("record")
     kept = {name: plain_json(value, where=name) for name, value in values.items()}
+    _hold_to_contract(here.name, kept)
     if here.run_dir:
         content = {
             "notebook": here.name,
@@ -359,6 +364,17 @@ def _started(caller: str) -> _Notebook:
             "the cell with the imports calls start."
         )
     return _current
+
+
+def _hold_to_contract(name: str, kept: Mapping[str, Any]) -> None:
+    """Refuse results that a notebook of the workbook does not declare, or not so."""
+    if NOTEBOOKS != REPO / "notebooks":  # a person's own folder of notebooks
+        return
+    if wrong := faults(name, kept):
+        raise ValueError(
+            f"record(...) in {name}: {wrong[0].rstrip('.')}. helpers/notebooks/contract.py "
+            "declares what each notebook records, and who reads it; correct the one or the other."
+        )
 
 
 def _rows(table: pd.DataFrame, where: str) -> list[dict[str, Any]]:

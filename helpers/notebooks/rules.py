@@ -22,6 +22,7 @@ from helpers.base.errors import DataError
 from helpers.base.paths import REPO
 from helpers.notebooks.declared import parameters, range_faults
 from helpers.notebooks.execution import read, tidy, written
+from helpers.notebooks.recording_calls import record_faults
 from helpers.notebooks.teaching import teaching_faults
 from helpers.notebooks.times import time_faults
 
@@ -232,6 +233,13 @@ def _ends_with_its_record(page: Page) -> Iterator[str]:
         yield "the last code cell, and no other, must call record(...)"
 
 
+def _records_what_is_declared(page: Page) -> Iterator[str]:
+    """What a notebook records is what the contract declares of it, by name and kind."""
+    yield from record_faults(
+        page.path.stem, [(cell.number, call) for cell in page.code for call in cell.calls("record")]
+    )
+
+
 def _code_cells_are_short(page: Page) -> Iterator[str]:
     """A learner takes in a cell at a glance."""
     for cell in page.code:
@@ -365,6 +373,7 @@ RULES: tuple[Rule, ...] = (
     _states_ranges,
     _imports_once,
     _ends_with_its_record,
+    _records_what_is_declared,
     _code_cells_are_short,
     _code_is_plain_python,
     _every_cell_was_executed,

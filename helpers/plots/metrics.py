@@ -167,7 +167,7 @@ def _draw_curves(
     markers: bool = False,
 ) -> None:
     for index, (name, rows) in enumerate(_groups(table, by)):
-        line: dict[str, Any] = {**_distinct(index)}
+        line: dict[str, Any] = dict(_distinct(index))
         if markers:
             line["marker"] = _MARKERS[index % len(_MARKERS)]
         if name is not None:

@@ -17,6 +17,7 @@ import pandas as pd
 __all__ = [
     "BOT_SAYS_YES",
     "KINDS",
+    "NO_NOISE",
     "RECOMMENDED",
     "Noise",
     "Planted",
@@ -49,6 +50,8 @@ RECOMMENDED = {
     "bot": "user's out-of-fold loss",
     "duplicate": "rows like this one",
 }
+#: The kind of data into which nothing was planted.
+NO_NOISE = "none"
 #: How often a bot says yes.
 BOT_SAYS_YES = 0.9
 _TINY = 1e-12
@@ -75,7 +78,7 @@ class Noise:
 
     @property
     def name(self) -> str:
-        """Return a name for tables, such as ``20% flips``."""
+        """Return a name for tables, such as ``20% flips``; for people: nothing is read off it."""
         return f"{100 * self.rate:g}% {self.kind}s"
 
     @property

@@ -27,6 +27,7 @@ from helpers.cache.shelf import (
     write_tables,
 )
 from helpers.data import sources
+from helpers.data.dropped import COLUMNS, DropKind, Dropped, dropped_table
 from helpers.data.sources import Tables, open_source
 from helpers.samples.encoding import Encoder, bags, numbered, vocabulary
 from helpers.samples.features import Inputs, local_days, raw_features
@@ -65,7 +66,8 @@ class Samples:
         source: name of the source.
         notes: what a reader must know about the source.
         logit_offset: add it to a logit to speak of all exposures.
-        dropped: rows that did not become samples: ``table, reason, rows``.
+        dropped: rows that did not become samples: ``table, kind, column, reason, rows``
+            (:mod:`helpers.data.dropped`).
         fingerprint: of the data that the samples were made from.
         truth: planted truth of the samples by row, or None.
     """
@@ -244,7 +246,7 @@ def _with_draw(tables: Tables, drawn: Drawn) -> Tables:
 def _counted(*counts: pd.DataFrame) -> pd.DataFrame:
     """Return several counts of lost rows as one; an empty one knows no types."""
     together = pd.concat(counts, ignore_index=True)
-    return together.reindex(columns=["table", "reason", "rows"]).astype({"rows": np.int64})
+    return together.reindex(columns=list(COLUMNS)).astype({"rows": np.int64})
 
 
 def _exposures(events: pd.DataFrame, task: Task) -> pd.DataFrame:
@@ -292,16 +294,18 @@ def _roles(exposures: pd.DataFrame, task: Task, end: int) -> tuple[np.ndarray, p
     role = np.array(ROLES, dtype=object)[np.searchsorted(borders, cutoff, side="right")]
     crossing = used & crosses(exposures, cutoff, np.append(borders, end), task)
     role[~used | crossing] = ""
-    lost = [("outside the period that is used", ~used), ("label window crosses a role", crossing)]
-    kind, logged = "impression", np.ones(len(exposures), dtype=bool)
+    what, logged = "impression", np.ones(len(exposures), dtype=bool)
     if task.negatives:  # drawn products are no rows of the log
-        kind, logged = "success", exposures.label.to_numpy() == 1
-    counts = [
-        {"table": "user_behavior", "reason": f"{kind}: {reason}", "rows": int(rows.sum())}
-        for reason, rows in ((reason, rows & logged) for reason, rows in lost)
+        what, logged = "success", exposures.label.to_numpy() == 1
+    lost = {
+        DropKind.OUTSIDE: (f"{what}: outside the period that is used", ~used & logged),
+        DropKind.CROSSING: (f"{what}: label window crosses a role", crossing & logged),
+    }
+    return role, dropped_table(
+        Dropped("user_behavior", kind, "", reason, int(rows.sum()))
+        for kind, (reason, rows) in lost.items()
         if rows.any()
-    ]
-    return role, pd.DataFrame(counts, columns=["table", "reason", "rows"])
+    )
 
 
 def _borders(cutoff: Ints, task: Task) -> np.ndarray:

@@ -20,7 +20,9 @@ from helpers.commands.check import audit, columns, log
 from helpers.commands.check.finding import Finding
 from helpers.commands.check.leakage import _means, auc, leaks, single_feature_aucs
 from helpers.commands.check.matches import outcome
+from helpers.commands.check.sections import _row_findings
 from helpers.commands.check.text import WIDTH, table_text
+from helpers.data.dropped import dropped_table
 from helpers.data.staging import Staged
 from helpers.samples import Samples
 from helpers.samples.features import local_days
@@ -312,9 +314,10 @@ def test_queries_are_counted_and_never_shown(tmp_path):
 def test_prices_of_zero_below_zero_and_far_too_high_are_counted(tmp_path):
     values = [0.0, *np.arange(1.0, 10.0), 5001.0, None]
     rows = [("u", "a", f"2025-01-01T00:{n:02d}Z", "click", p) for n, p in enumerate(values)]
+    negative = {"kind": "minimum", "column": "price", "reason": "price is below 0"}
     dropped = [
-        {"table": "user_behavior", "reason": "price is below 0", "rows": 3},
-        {"table": "product_features", "reason": "price is below 0", "rows": 5},
+        {"table": "user_behavior", **negative, "rows": 3},
+        {"table": "product_features", **negative, "rows": 5},
     ]
     staged = put(tmp_path, events(rows, "price"), dropped=dropped)
     with staged.database() as connection:
@@ -472,7 +475,7 @@ def samples_of(**more: np.ndarray) -> Samples:
         source="test",
         notes=[],
         logit_offset=0.0,
-        dropped=pd.DataFrame(columns=["table", "reason", "rows"]),
+        dropped=dropped_table(),
         fingerprint="test",
     )
 
@@ -520,6 +523,27 @@ def test_a_column_that_tells_the_label_alone_is_found(nothing, make):
     found = signs(samples_of(state=make), nothing)
     assert found[0].startswith("context_state alone tells the label (AUC ")
     assert 'the column "state" of the log' in found[0]
+
+
+@pytest.mark.parametrize(
+    ("feature", "look"),
+    [
+        ("user_store_share", "Look at the users table"),  # of a person's own, by that name
+        ("user_tier", "Look at the users table"),
+        ("user_events_attribute", "Look at the users table"),
+        ("user_recency_days", "It is counted from events before the cutoff"),
+    ],
+)
+def test_where_a_leak_comes_from_is_not_read_off_its_name(tmp_path, feature, look):
+    users = pd.DataFrame({"user_id": ["u"], "store_share": ["a"], "tier": ["b"], "events": ["c"]})
+    samples = samples_of()
+    told = samples.features.assign(user_events_attribute=0.0)
+    told[feature] = samples.table.label.to_numpy() + np.linspace(0, 0.1, len(samples))
+    staged = put(tmp_path, on_days("2025-01-01"), users=users)
+    with staged.database() as connection:
+        found = signs(replace(samples, features=told), (staged, connection))
+    [said] = [text for text in found if text.startswith(f"{feature} alone tells the label")]
+    assert look in said
 
 
 def test_a_number_is_judged_by_its_value_with_missing_ones_lowest():
@@ -834,11 +858,11 @@ def test_left_out_rows_are_no_bad_rows():
     facts = {
         "tables": {"user_behavior": {"read": 100, "kept": 30}},
         "dropped": [
-            {"table": "user_behavior", "reason": "left out: Quantity below 1", "rows": 60},
-            {"table": "user_behavior", "reason": "exact copy of an earlier row", "rows": 10},
+            {"table": "user_behavior", "kind": "rule", "rows": 60},
+            {"table": "user_behavior", "kind": "copy", "rows": 10},
         ],
     }
-    [found] = audits._row_findings(facts)
+    [found] = _row_findings(facts)
     assert found == Finding(
         *("rows", "most of user_behavior left out"),
         "leave_out takes 60.0% of the rows of user_behavior. Is that meant?",

@@ -14,7 +14,7 @@ from mysql_fixture import need_server
 
 from helpers.base.errors import DataError
 from helpers.base.paths import DATA
-from helpers.commands.init import draft_schema, looking, write_draft
+from helpers.commands.init import draft_schema, looking, roles, write_draft
 from helpers.commands.init.looking import guess_encoding
 from helpers.commands.init.names import ALIASES, event_in_name, event_of, name_score
 from helpers.commands.init.times import find_format, parse_times
@@ -481,6 +481,38 @@ def test_a_user_who_comes_every_day_is_cut_by_days(tmp_path, log):
     often["user"] = log["user"].str[-1]
     put(tmp_path, "orders.csv", often[["user", "item", "time"]])
     assert mapped(tmp_path).task.cutoff == "day"
+
+
+class Silent(dict):
+    """Doubts that say nothing."""
+
+    def __setitem__(self, column: str, _: str) -> None:
+        super().__setitem__(column, "")
+
+
+class Undoubting(roles.Guess):
+    """A guess whose doubts are without words."""
+
+    def __init__(self, *facts: object) -> None:
+        super().__init__(*facts)
+        self.doubts = Silent()
+
+
+def without_comments(text: str) -> list[str]:
+    return [line for line in (line.split("#")[0].rstrip() for line in text.splitlines()) if line]
+
+
+@pytest.mark.parametrize("case", ["numbered events", "nameless ids beside a named log"])
+def test_a_draft_reads_nothing_off_its_own_doubts(tmp_path, log, monkeypatch, case):
+    if case == "numbered events":
+        put(tmp_path, "log.csv", log.assign(event_type=np.where(log.draw < 0.8, 1, 2)))
+    else:
+        put(tmp_path, "named.csv", log)
+        put(tmp_path, "nameless.csv", log[["user", "item", "time"]].set_axis(list("abc"), axis=1))
+    want = draft_schema(tmp_path)
+    monkeypatch.setattr(roles, "Guess", Undoubting)
+    found = draft_schema(tmp_path)
+    assert without_comments(found) == without_comments(want)
 
 
 def test_columns_without_telling_names_are_taken_by_content_and_said_so(tmp_path, log):

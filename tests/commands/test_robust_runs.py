@@ -295,7 +295,7 @@ def _kill_after(changes: int, process: subprocess.Popen, folder: Path) -> None:
         now = written()
         changes -= now != seen
         seen = now
-        time.sleep(0.002)
+        time.sleep(0.01)
     process.kill()
     process.communicate()
 

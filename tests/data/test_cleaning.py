@@ -22,6 +22,7 @@ from helpers.data.cleaning.hints import event_hint, number_hint, time_hint
 from helpers.data.cleaning.tally import Fault, Tally
 from helpers.data.cleaning.times import read_times
 from helpers.data.cleaning.values import Stored, join_texts, text_series
+from helpers.data.dropped import DropKind
 from helpers.data.files import stream_files
 from helpers.data.schema_file import LeaveOut, StoredTable
 from helpers.schema import RESERVED, canonical_tables
@@ -540,7 +541,8 @@ def test_rows_that_could_not_be_read_are_counted():
     cleaner = Cleaner(part(), task_zone="UTC", max_bad_share=0.5)
     cleaner.clean(Chunk(log(3), "log.csv", 0, line, {"has 5 values, not 4": [1, 3]}))
     assert cleaner.finish().to_dict("records") == [
-        {"table": "user_behavior", "reason": "has 5 values, not 4", "rows": 2}
+        {"table": "user_behavior", "kind": "unreadable", "column": ""}
+        | {"reason": "has 5 values, not 4", "rows": 2}
     ]
     cleaner.clean(Chunk(log(1)[:0], "log.csv", 3, line, {"has 5 values, not 4": [5, 6, 7]}))
     message = r"log.csv: 5 of 8 rows .* has 5 values, not 4 \(5 rows, the first in line 3\)"
@@ -589,7 +591,7 @@ def test_ids_and_queries_are_never_shown():
 def test_only_types_that_name_nobody_give_examples():
     columns = canonical_tables()["user_behavior"].columns
     tally = Tally(part(), on_bad_rows="drop", max_bad_share=0.2)
-    fault = Fault((0, 1), "", "type")
+    fault = Fault((0, 1), "", DropKind.TYPE)
     wanted = {n for n, c in columns.items() if tally.wanted(fault, c)}
     public = {"event_time", "event_type", "label", "position", "price", "quantity"}
     assert wanted == public

@@ -312,11 +312,11 @@ def test_a_few_bad_rows_are_dropped_and_listed(folder):
     edit(folder, set_line(7, "u8,,2025-01-01T10:00Z,impression,l,s,"))
     tables = opened(folder)
     assert tables.dropped.to_dict("records") == [
-        {"table": "user_behavior", "reason": reason, "rows": 1}
-        for reason in (
-            "item_id is empty",
-            "event_time is not a time (ISO 8601)",
-            "price is below 0",
+        {"table": "user_behavior", "kind": kind, "column": column, "reason": reason, "rows": 1}
+        for kind, column, reason in (
+            ("empty", "item_id", "item_id is empty"),
+            ("type", "event_time", "event_time is not a time (ISO 8601)"),
+            ("minimum", "price", "price is below 0"),
         )
     ]
     assert len(tables.user_behavior) == 120 - 3

@@ -197,8 +197,8 @@ user_behavior:
 
 
 def fault_share(gone, read):
-    ruled = gone.reason.str.startswith("left out")
-    faults = gone["rows"][~ruled & ~gone.reason.str.contains("copy")].sum()
+    ruled = gone["kind"] == "rule"
+    faults = gone["rows"][~ruled & (gone["kind"] != "copy")].sum()
     return faults / (read - gone["rows"][ruled].sum())
 
 

@@ -11,8 +11,8 @@ from small_samples import small_samples
 
 from helpers.evaluation import roc_auc
 from helpers.evaluation.intervals import paired_difference
-from helpers.experiments.study import WAYS, Comparison, OutOfFold, Settings, keep_curve
-from helpers.experiments.study.keep import RIVALS
+from helpers.experiments.study import WAYS, Comparison, OutOfFold, Settings, keep, keep_curve
+from helpers.experiments.ways import RIVALS, Pick, Treatment, Way
 from helpers.importance import out_of_fold_losses, out_of_fold_probabilities
 from helpers.models import Trainer
 from helpers.samples.noise import Noise
@@ -109,6 +109,25 @@ def test_only_what_is_drawn_depends_on_the_seed(keeper, way):
     first, again, other = (keeper.plan(way, 0.1, seed=seed).kept for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert (first == other).all() == (way in FIXED)
+
+
+@pytest.mark.parametrize("name", ["random, taught", "hardest, stopped early", "", "balanced"])
+@pytest.mark.parametrize("way", ["random", "balanced, taught", "hardest", "random, stopped early"])
+def test_a_way_does_what_its_fields_say_whatever_its_name(keeper, monkeypatch, name, way):
+    want = keeper.plan(way, 0.1, seed=3)
+    monkeypatch.setattr(keep, "WAYS", {name: WAYS[way]})
+    found = keeper.plan(name, 0.1, seed=3)
+    np.testing.assert_array_equal(found.kept, want.kept)
+    np.testing.assert_array_equal(found.weight, want.weight)
+    assert (found.labels is None) == (WAYS[way].treatment != Treatment.TAUGHT)
+
+
+def test_a_way_is_trained_as_its_fields_say_whatever_its_name(comparison, monkeypatch, tmp_path):
+    monkeypatch.setenv("WORKBOOK_CACHE", str(tmp_path))
+    plain = {"random, stopped early": Way(Pick.RANDOM, ""), "taught": WAYS["random"]}
+    monkeypatch.setattr(keep, "WAYS", WAYS | plain)
+    found = keep_curve(comparison, ways=["taught"], fractions=(0.1,)).set_index("way").auc
+    assert found["random, stopped early"] == found["taught"] == found["random"]
 
 
 def test_unknown_ways_and_shares_are_refused(keeper):

@@ -11,6 +11,7 @@ import pytest
 
 from helpers.base.paths import REPO
 from helpers.experiments import verdict
+from helpers.samples.noise import KINDS, NO_NOISE, RECOMMENDED, Noise
 
 RESULTS = REPO / "bench" / "results"
 SOURCES = ("journey", "sample")
@@ -29,7 +30,9 @@ DETECTION = pd.DataFrame(
 
 def acted(low: float, high: float, *, data: str = "20% flips") -> dict[str, object]:
     gain = (low + high) / 2
-    about = {"data": data, "model": "mlp", "action": "drop suspects", "dropped": 0.21}
+    kind = {"20% flips": "flip", "3% bots": "bot", "as is": "none"}[data]
+    about = {"data": data, "noise_kind": kind, "model": "mlp"}
+    about |= {"action": "drop suspects", "dropped": 0.21}
     loss = {"corrected_difference": 0.0, "corrected_low": -0.01, "corrected_high": 0.01}
     return about | {"difference": gain, "low": low, "high": high, "recovered": 0.9} | loss
 
@@ -59,6 +62,34 @@ def test_the_score_shown_is_the_recommended_one_of_that_noise_not_the_best():
     assert rows.auroc.tolist()[:2] == [0.9, 0.97]
     assert np.isnan(rows.auroc[2])
     assert rows.purpose.tolist()[1:] == ["clean the labels", "leave good data alone"]
+
+
+@pytest.mark.parametrize("name", ["20% flips", "10% duplicates", "as is", "% bots", "none"])
+@pytest.mark.parametrize("kind", [*KINDS, NO_NOISE])
+def test_what_is_said_of_a_noise_follows_its_kind_whatever_its_name(name: str, kind: str):
+    row = table(acted(0, 1) | {"data": name, "noise_kind": kind}).iloc[0]
+    assert row.noise == name
+    assert row.score == RECOMMENDED.get(kind, RECOMMENDED["flip"])
+    assert (row.purpose == "clean the labels") == (kind != NO_NOISE)
+    assert (row.cost == "none: a comparison of keys") == (kind == "duplicate")
+
+
+def test_actions_that_do_not_tell_the_kind_of_noise_are_refused():
+    rows = pd.DataFrame([acted(0, 1)]).drop(columns="noise_kind")
+    with pytest.raises(ValueError, match="needs a column noise_kind; make it again"):
+        verdict.decision_table(DETECTION, rows)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_kept_tables_tell_the_kind_of_each_noise(source: str):
+    kept = verdict.study_results(f"{source}/recommended")
+    spec = importlib.util.spec_from_file_location("study_script", REPO / "bench" / "study.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    known = {Noise(k, rate).name: k for k, rates in script.ACTED.items() for rate in rates}
+    want = [known.get(name, NO_NOISE) for name in kept.data]
+    assert kept.noise_kind.tolist() == want
+    assert set(kept.data) == {*known, "as is" if source == "journey" else "clean"}
 
 
 def test_the_oracle_and_random_drops_are_no_rows_of_it():

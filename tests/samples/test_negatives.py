@@ -368,7 +368,8 @@ def test_a_success_that_alone_tells_of_its_product_is_left_out_and_counted(other
     assert len(drawn.exposures) == kept
     reasons = drawn.dropped.to_dict("records")
     assert kept == (not reasons)
-    assert all("no other event with its product" in r["reason"] and r["rows"] == 1 for r in reasons)
+    assert all(r["kind"] == "alone" and r["rows"] == 1 for r in reasons)
+    assert all("no other event with its product" in r["reason"] for r in reasons)
     popular = successes_only(negatives_from="popular", train_from="2025-01-08")
     assert len(drawn_from(log, popular, end=20097).exposures) == 1
 
@@ -402,7 +403,8 @@ def test_with_stores_a_list_is_of_one_store_and_holds_its_products_only():
         "t": {"b": 1, "e": 0},
     }
     assert drawn.dropped.to_dict("records") == [
-        {"table": "user_behavior", "reason": "success: store_id is empty", "rows": 1}
+        {"table": "user_behavior", "kind": "no store", "column": "store_id"}
+        | {"reason": "success: store_id is empty", "rows": 1}
     ]
 
 

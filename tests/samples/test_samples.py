@@ -223,8 +223,8 @@ def test_each_role_begins_on_its_stated_day():
         "test": [f"01-{d:02}" for d in range(15, 20)],
     }
     assert made_here.dropped.to_dict("records") == [
-        {"table": "user_behavior", "reason": "impression: outside the period that is used"}
-        | {"rows": 4}
+        {"table": "user_behavior", "kind": "outside", "column": ""}
+        | {"reason": "impression: outside the period that is used", "rows": 4}
     ]
 
 
@@ -530,7 +530,7 @@ def test_tables_that_change_between_two_looks_are_not_kept_under_the_old_name(
     tmp_path, monkeypatch
 ):
     monkeypatch.setenv("WORKBOOK_CACHE", str(tmp_path))
-    monkeypatch.setattr(sources, "fingerprint", lambda *_, **__: "of a moment ago")
+    monkeypatch.setattr(sources, "data_fingerprint", lambda *_, **__: "of a moment ago")
     with pytest.raises(DataError, match="The tables of sample changed while they were read"):
         load_samples("sample")
     assert not list((tmp_path / "samples").glob("*"))

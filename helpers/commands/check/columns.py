@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from helpers.base.words import percent
 from helpers.commands.check.finding import Finding
 from helpers.commands.check.log import MANY
+from helpers.data.dropped import DropKind, rows_of
 from helpers.data.files.stored import column_meter
 from helpers.data.staging import Staged
 from helpers.data.whole_table import name_sql, narrowed, pieces
@@ -268,11 +269,8 @@ def _price_facts(connection: duckdb.DuckDBPyConnection, table: str) -> Facts:
 
 
 def _negative(staged: Staged, table: str) -> int:
-    return sum(
-        entry["rows"]
-        for entry in staged.facts["dropped"]
-        if entry["table"] == table and entry["reason"].startswith("price is below")
-    )
+    dropped = staged.facts["dropped"]
+    return rows_of(dropped, kind=DropKind.MINIMUM, table=table, column="price")
 
 
 def _price_findings(fact: Facts) -> list[Finding]:

@@ -54,7 +54,11 @@ def leaks(
     aucs = single_feature_aucs(samples, progress=progress)
     valid = samples.labels(samples.rows("valid"))
     flagged, judged = _flagged(aucs, valid)
-    found = [_single(name, value, task) for name, value in flagged.items()]
+    attributes = _attributes(samples, staged)
+    found = [
+        _single(name, value, task, is_attribute=name in attributes)
+        for name, value in flagged.items()
+    ]
     only = [] if task.negatives else _known_for_positives(samples)
     found += [_missing(name) for name in only]
     always = {} if task.negatives else _always_positive(samples)
@@ -164,7 +168,7 @@ def _flagged(aucs: pd.DataFrame, valid: np.ndarray) -> tuple[dict[str, float], b
     return dict(zip(chosen.feature, chosen.auc, strict=True)), bool(sure <= _ALONE)
 
 
-def _single(name: str, value: float, task: Task) -> Finding:
+def _single(name: str, value: float, task: Task, *, is_attribute: bool) -> Finding:
     stem, _, rest = name.partition("_")
     if stem == "context" or name == "position":
         column = rest if stem == "context" else name
@@ -179,7 +183,7 @@ def _single(name: str, value: float, task: Task) -> Finding:
         )
     elif name.startswith(("item_category", "item_subcategory", "item_brand", "item_price")):
         look = "Look at product_features: was this written after the period of the log?"
-    elif stem == "user" and name not in _COUNTED:
+    elif is_attribute:
         look = "Look at the users table: was this written after the period of the log?"
     else:
         look = (
@@ -190,15 +194,13 @@ def _single(name: str, value: float, task: Task) -> Finding:
     return Finding("leakage", f"{name} tells the label alone", text)
 
 
-#: Features named after the user that are counted from the log, not read from the users table.
-_COUNTED = frozenset(
-    f"user_{name}"
-    for name in (
-        *("recency_days", "events_28d", "events", "spend_28d", "mean_price", "item_events"),
-        *("item_recency_days", "category_share", "subcategory_share", "brand_share"),
-        *("subcategory_events", "subcategory_recency_days", "store_share"),
-    )
-)
+def _attributes(samples: Samples, staged: Staged) -> set[str]:
+    """Return the features that are read from the users table, and not counted from the log."""
+    features = set(samples.features)
+    named = [f"user_{column}" for column in staged.columns("users") if column != "user_id"]
+    # Where a counted feature has the name already, the attribute's has a word more.
+    longer = {name: f"{name}_attribute" for name in named}
+    return {longer[name] if longer[name] in features else name for name in named}
 
 
 def _known_for_positives(samples: Samples) -> list[str]:

@@ -18,6 +18,7 @@ from helpers.commands.check.finding import Finding
 from helpers.commands.check.leakage import leaks
 from helpers.commands.check.matches import outcome
 from helpers.commands.check.text import page, wrapped
+from helpers.data.dropped import DropGroup, DropKind, group_of, rows_of
 from helpers.data.sources import open_source, stage_source
 from helpers.data.staging import Staged
 from helpers.samples import ROLES, Samples, load_samples
@@ -132,7 +133,7 @@ def audit(
             samples = load_samples(source, path=path, schema=schema, seed=seed)
         except DataError as error:
             return Audit(source, facts, findings, str(error), f"{command('check')}")
-        facts["split"], more = _look_at_split(samples, staged)
+        facts["split"], more = _look_at_split(samples)
         facts["leaks"], signs = leaks(samples, staged, connection, task, progress=progress)
     facts["leaks"]["aucs"] = facts["leaks"]["aucs"].to_dict("records")
     return Audit(source, facts, [*findings, *more, *signs], command=command("run"))
@@ -174,7 +175,7 @@ def _look_at_tables(
         },
         "dropped": dropped,
         "labelled": bool(staged.facts["labelled"]),
-        "future_dropped": sum(d["rows"] for d in dropped if "future" in d["reason"]),
+        "future_dropped": rows_of(dropped, kind=DropKind.FUTURE),
         "asked": {n: getattr(task, n) for n in ("positive", "match_on", "within", "cutoff")},
         "events": log.event_counts(connection),
         "queries": columns.queries(staged, connection),
@@ -198,11 +199,12 @@ def _row_findings(facts: dict[str, Any]) -> list[Finding]:
     """Return what to say of tables that lose many rows."""
     found = []
     for name, table in facts["tables"].items():
-        lost = {"left": 0, "copies": 0, "bad": 0}
+        lost = dict.fromkeys(DropGroup, 0)
         for d in facts["dropped"]:
             if d["table"] == name:
-                lost[_kind(d["reason"])] += d["rows"]
-        left, copies, bad = (rows / max(table["read"], 1) for rows in lost.values())
+                lost[group_of(d)] += d["rows"]
+        shares = {group: rows / max(table["read"], 1) for group, rows in lost.items()}
+        left, copies, bad = (shares[g] for g in (DropGroup.RULE, DropGroup.COPY, DropGroup.FAULT))
         if bad > _BAD:
             text = f"{percent(bad)} of the rows of {name} cannot be used; the reasons stand above."
             found.append(Finding("rows", f"bad rows in {name}", text))
@@ -215,13 +217,7 @@ def _row_findings(facts: dict[str, Any]) -> list[Finding]:
     return found
 
 
-def _kind(reason: str) -> str:
-    if reason.startswith("left out"):
-        return "left"
-    return "copies" if reason.startswith("exact copy") else "bad"
-
-
-def _look_at_split(samples: Samples, staged: Staged) -> tuple[dict[str, Any], list[Finding]]:
+def _look_at_split(samples: Samples) -> tuple[dict[str, Any], list[Finding]]:
     summary = samples.summary()
     roles = []
     for role in ROLES:
@@ -242,10 +238,8 @@ def _look_at_split(samples: Samples, staged: Staged) -> tuple[dict[str, Any], li
             "not taken? If not, state task.negatives."
         )
         found.append(Finding("split", "nearly all samples are positive", text))
-    before = {(d["table"], d["reason"]) for d in staged.facts["dropped"]}
-    lost = [
-        d for d in samples.dropped.to_dict("records") if (d["table"], d["reason"]) not in before
-    ]
+    dropped = samples.dropped.to_dict("records")
+    lost = [d for d in dropped if group_of(d) == DropGroup.NO_SAMPLE]
     return {
         "roles": roles,
         "lost": lost,

@@ -9,6 +9,7 @@ from typing import Any
 
 from helpers.base.words import percent, plural
 from helpers.commands.check.finding import Finding
+from helpers.data.dropped import DropKind, rows_of
 
 __all__ = ["WIDTH", "Share", "page", "table_text", "wrapped"]
 
@@ -206,7 +207,7 @@ def _keys(facts: Facts) -> Lines:
     lines.append("")
     for name, column in (("product_features", "item_id"), ("users", "user_id")):
         if name in facts["tables"]:
-            again = _dropped(facts, name, f"{column} was seen before")
+            again = rows_of(facts["dropped"], kind=DropKind.REPEAT, table=name, column=column)
             text = f"{column} names each row of {name}"
             lines += wrapped(f"{text}; {again:,} repeats were dropped." if again else f"{text}.")
     k = facts["keys"]
@@ -216,10 +217,6 @@ def _keys(facts: Facts) -> Lines:
         "on."
     )
     return lines
-
-
-def _dropped(facts: Facts, table: str, reason: str) -> int:
-    return sum(d["rows"] for d in facts["dropped"] if (d["table"], d["reason"]) == (table, reason))
 
 
 def _joins(facts: Facts) -> Lines:
@@ -312,12 +309,7 @@ def _split(facts: Facts) -> Lines:
     )
     for d in split["lost"]:
         lines += wrapped(f"{d['rows']:,} rows became no samples. {d['reason']}.")
-    said = any(f"add {split['logit_offset']:.2f}" in note for note in split["notes"])
-    if split["logit_offset"] and not said:
-        lines += wrapped(
-            f"Negatives were drawn: add {split['logit_offset']:.2f} to a logit to speak of all."
-        )
-    for note in split["notes"]:
+    for note in split["notes"]:  # whoever draws rows says there what to add to a logit
         lines += wrapped(note)
     return lines
 

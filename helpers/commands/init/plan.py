@@ -183,7 +183,7 @@ def _read_events(part: LogPart) -> None:
     """Find the canonical event of each stored one; leave the others out."""
     facts, values = part.guess.fact("event_type"), part.guess.values("event_type")
     ranked = list(values.value_counts().index)  # most frequent first
-    if part.guess.doubts.get("event_type", "").startswith("its values are numbers"):
+    if part.guess.numbered_events:
         short = {2: ("impression", "purchase"), 3: ("impression", "cart", "purchase")}
         found = dict(zip(ranked, short.get(len(ranked), tuple(EVENTS)), strict=False))
     else:

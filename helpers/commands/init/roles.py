@@ -22,7 +22,6 @@ _NOT_NOW = {  # a time that is a fact about a person or product, not of an event
     *("birth", "birthday", "birthdate", "signup", "registered", "registration", "join", "joined"),
     *("nacimiento", "alta", "geburt", "naissance", "updated", "modified", "expires", "delivery"),
 }
-_BY_CONTENT = "taken because its values come again"
 _MANY = 30  # more different values than this are no event types
 #: Longer names are not proposed: a draft has to stay a file that a person reads.
 LONGEST_NAME = 200
@@ -84,6 +83,8 @@ class Guess:
         columns: canonical column to the stored ones.
         doubts: canonical column to why it should be checked.
         clock: how the time is written, or None.
+        by_content: canonical columns whose stored one was taken for what it holds, not its name.
+        numbered_events: the events are numbers, and which is which is a guess.
     """
 
     look: Look
@@ -91,6 +92,8 @@ class Guess:
     columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
     doubts: dict[str, str] = field(default_factory=dict)
     clock: TimeFormat | None = None
+    by_content: set[str] = field(default_factory=set)
+    numbered_events: bool = False
 
     def values(self, column: str) -> pd.Series:
         """Return the values of a canonical column that is filled by one stored column."""
@@ -113,7 +116,7 @@ class Guess:
     @property
     def is_named(self) -> bool:
         """Whether names, not contents alone, say who and what."""
-        return not any(_BY_CONTENT in self.doubts.get(c, "") for c in ("user_id", "item_id"))
+        return not self.by_content & {"user_id", "item_id"}
 
     @cached_property
     def is_log(self) -> bool:
@@ -123,6 +126,7 @@ class Guess:
     def take(self, column: str, *names: str, doubt: str = "") -> None:
         """Fill a canonical column."""
         self.columns[column] = names
+        self.by_content.discard(column)  # what is known better now
         if doubt:
             self.doubts[column] = doubt
 
@@ -274,6 +278,7 @@ def _take_event_type(guess: Guess) -> None:
     if best is not None and reached >= 0.3:
         guess.take("event_type", best.name)
         if _is_code(best):
+            guess.numbered_events = True
             guess.doubts["event_type"] = "its values are numbers; which is which is a guess"
         elif reached < 0.5:
             guess.doubts["event_type"] = "taken for the words it holds, not for its name"
@@ -305,3 +310,4 @@ def _take_ids_by_content(guess: Guess) -> None:
         guess.take(
             column, facts.name, doubt="taken because its values come again, not for its name"
         )
+        guess.by_content.add(column)

@@ -18,9 +18,10 @@ _PARTS = re.compile(
     r"(?P<gap>T| )?(?:(?P<h>\d{1,2}):(?P<m>\d\d)(?P<sec>:\d\d)?(?P<frac>\.\d+)?"
     r"(?P<half> ?[AaPp][Mm])?)?(?P<utc> UTC)?"
 )
+_DIGITS, _MORE_DIGITS = r"(?:19|20)\d{6}", r"(?:19|20)\d{12}"  # plain numbers, too
 _OTHERS = (  # what a column looks like as a whole, and its format
-    (r"(?:19|20)\d{6}", "%Y%m%d", "day"),
-    (r"(?:19|20)\d{12}", "%Y%m%d%H%M%S", "moment"),
+    (_DIGITS, "%Y%m%d", "day"),
+    (_MORE_DIGITS, "%Y%m%d%H%M%S", "moment"),
     (r"(?:19|20)\d{6} \d{6}", "%Y%m%d %H%M%S", "moment"),
     (r"(?:19|20)\d{6} \d{1,2}:\d\d", "%Y%m%d %H:%M", "moment"),
     (r"(?:19|20)\d{6} \d{1,2}:\d\d:\d\d", "%Y%m%d %H:%M:%S", "moment"),
@@ -42,6 +43,7 @@ _ANY = re.compile(
     )
 )
 _ENOUGH = 0.85  # share of the values that a format must read
+_UNIX = {"unix s": "s", "unix ms": "ms"}  # by the unit they count in
 _EARLIEST = 946_684_800  # 2000-01-01 in unix seconds
 _UNDECIDED = "no day above 12 was seen, so day and month cannot be told apart"
 
@@ -56,6 +58,7 @@ class TimeFormat:
         zoned: the values name a zone, or count from a fixed moment.
         doubt: why a person should check it; empty where there is no doubt.
         number: the values could as well be plain numbers.
+        utc: the word UTC stands behind each value, and in the format.
     """
 
     text: str
@@ -63,6 +66,7 @@ class TimeFormat:
     zoned: bool = False
     doubt: str = ""
     number: bool = False
+    utc: bool = False
 
 
 def find_format(values: pd.Series) -> TimeFormat | None:
@@ -95,15 +99,15 @@ def _find(values: pd.Series) -> TimeFormat | None:
         return TimeFormat("ISO 8601", "day" if is_day else "moment", zoned)
     for pattern, text, kind in _OTHERS:
         if values.str.fullmatch(pattern).mean() >= _ENOUGH and _reads(values, text):
-            return TimeFormat(text, kind, number=pattern.startswith("(?:19") and " " not in text)
+            return TimeFormat(text, kind, number=pattern in (_DIGITS, _MORE_DIGITS))
     return _unix(values) or _by_parts(values)
 
 
 def parse_times(values: pd.Series, text: str) -> pd.Series:
     """Return naive times, UTC where the values name a zone; missing where they cannot be read."""
-    if text.startswith("unix"):
+    if text in _UNIX:
         numbers = pd.to_numeric(values, errors="coerce")
-        return pd.to_datetime(numbers, unit=text.split()[1], errors="coerce")
+        return pd.to_datetime(numbers, unit=_UNIX[text], errors="coerce")
     if text == "ISO 8601":
         zoned = pd.to_datetime(values, format="ISO8601", utc=True, errors="coerce")
         return zoned.dt.tz_localize(None)
@@ -141,7 +145,9 @@ def _by_parts(values: pd.Series) -> TimeFormat | None:
         text = date + clock + (" UTC" if utc else "")
         best.append((parse_times(values, text).notna().mean(), text, doubt))
     share, text, doubt = max(best, key=lambda found: found[0])
-    return TimeFormat(text, kind, zoned=utc, doubt=doubt) if share >= _ENOUGH else None
+    if share < _ENOUGH:
+        return None
+    return TimeFormat(text, kind, zoned=utc, doubt=doubt, utc=utc)
 
 
 def _clock(parts: pd.DataFrame) -> str:

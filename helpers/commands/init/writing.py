@@ -155,7 +155,7 @@ def _time_lines(guess: Guess) -> Iterator[str]:
         return
     if clock.text != "ISO 8601":
         yield f"time_format: {_scalar(clock.text)}{_check(clock.doubt)}"
-    if clock.text.endswith(" UTC"):
+    if clock.utc:
         yield "time_zone: UTC  # the times say so"
 
 

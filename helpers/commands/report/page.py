@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from helpers.base.writing import write_atomically
 from helpers.commands.recorded import read_figures, read_results
 from helpers.commands.report import text
 from helpers.commands.run_request import OWN, WALK
+from helpers.notebooks import contract
+from helpers.notebooks.contract import Reader, Result, RunRecords
 from helpers.notebooks.record import PSEUDONYMS, pseudonym, run_secret
 
 __all__ = ["write_report"]
@@ -33,6 +35,15 @@ Record = Mapping[str, Any]
 _MISSING = "–"
 _CHOICE = ("data", "model", "action")  # columns that say what a row of a comparison is about
 _INTERVAL = ("difference", "low", "high")
+#: The notebooks that the page shows something of.
+_BOOKS = {
+    "load": contract.LOAD,
+    "train": contract.TRAIN,
+    "score": contract.SCORE,
+    "act": contract.ACT,
+    "evaluate": contract.EVALUATE,
+    "judge": contract.JUDGE,
+}
 
 
 @dataclass(frozen=True)
@@ -107,44 +118,44 @@ def _template() -> jinja2.Template:
 def _page(results: Record, names: _Names) -> dict[str, Any]:
     run = results["run"]
     recorded = results["notebooks"]
-    values = {name[:2]: notebook["values"] for name, notebook in recorded.items()}
-    data, models = values.get("01", {}), values.get("03", {})
-    scores, study, result = (values.get(number, {}) for number in ("04", "05", "06"))
-    judged = values.get("08", {})
+    value = RunRecords(recorded, Reader.REPORT).value
     claims = [{**c, "notebook": n} for n, r in recorded.items() for c in r["claims"]]
-    compared = result.get("before_after") or []
+    compared = value(contract.BEFORE_AFTER) or []
+    offset = value(contract.LOGIT_OFFSET)
     return {
         "title": text.TITLE,
         "reference": run.get("reference", False),
-        "verdict": _lines(result.get("verdict")),
+        "verdict": _lines(value(contract.VERDICT)),
         "claims": len(claims),
         "failed_claims": [c for c in claims if not c["holds"]],
         "source_text": text.SOURCES.get(run["source"], f"The source is {run['source']}."),
-        "sizes": _sizes(data),
-        "notes": _lines(data.get("notes")),
-        "offset": _offset(data.get("logit_offset")),
+        "sizes": _sizes(value),
+        "notes": _lines(value(contract.NOTES)),
+        "offset": _offset(offset),
         "own": run["source"] in OWN,
-        "dropped": _dropped(data.get("dropped"), names),
-        "dropped_total": _dropped_total(run["source"], data),
-        "models": _table("The models on the weeks for choosing", models.get("models"), names),
-        "importance_rows": _shown(scores["importance_rows"]) if "importance_rows" in scores else "",
-        "most": _ranked("The training rows that matter most", scores.get("most_important"), names),
-        "least": _ranked("The ones that matter least", scores.get("least_important"), names),
-        "agreement": _table("How far the scores agree", scores.get("agreement"), names),
-        "study": _study(study.get("study"), names),
-        "chosen": _table("What was chosen there", study.get("chosen"), names),
+        "dropped": _dropped(value(contract.DROPPED), names),
+        "dropped_total": _dropped_total(run["source"], value(contract.DROPPED)),
+        "models": _table("The models on the weeks for choosing", value(contract.MODELS), names),
+        "importance_rows": _counted(value(contract.IMPORTANCE_ROWS)),
+        "most": _ranked(
+            "The training rows that matter most", value(contract.MOST_IMPORTANT), names
+        ),
+        "least": _ranked("The ones that matter least", value(contract.LEAST_IMPORTANT), names),
+        "agreement": _table("How far the scores agree", value(contract.AGREEMENT), names),
+        "study": _study(value(contract.STUDY), names),
+        "chosen": _table("What was chosen there", value(contract.CHOSEN), names),
         "before_after": _before_after(compared, names),
         "constants": _constants(compared),
-        "decisions": _decisions(judged.get("decisions"), names),
-        "advice": _lines(judged.get("advice")),
+        "decisions": _decisions(value(contract.DECISIONS), names),
+        "advice": _lines(value(contract.ADVICE)),
         "limits": text.limits(
-            run["source"],
-            drawn=bool(data.get("logit_offset")),
-            negatives=bool(data.get("negatives")),
+            run["source"], drawn=bool(offset), negatives=bool(value(contract.NEGATIVES))
         ),
         "command": _command(run),
         "facts": _facts(run),
         "words": text.WORDS,
+        "books": _BOOKS,
+        "number": contract.notebook_number,
     }
 
 
@@ -152,12 +163,16 @@ def _lines(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else [str(line) for line in value or []]
 
 
-def _sizes(data: Record) -> _ReportTable | None:
+def _counted(rows: float | None) -> str:
+    return "" if rows is None else _shown(rows)
+
+
+def _sizes(value: Callable[[Result], Any]) -> _ReportTable | None:
     """Rows, share of positives and period of each role."""
-    rows = data.get("rows")
+    rows = value(contract.ROWS)
     if not rows:
         return None
-    share, period = data.get("positive_share") or {}, data.get("period") or {}
+    share, period = value(contract.POSITIVE_SHARE) or {}, value(contract.PERIOD) or {}
     records = [
         {
             "role": role,
@@ -173,15 +188,16 @@ def _sizes(data: Record) -> _ReportTable | None:
 
 def _dropped(records: list[Record] | None, names: _Names) -> _ReportTable | None:
     """Rows that are not used, the most frequent reason first."""
-    ordered = sorted(records or [], key=lambda r: -(r.get("rows") or 0))
+    told = [{k: r[k] for k in contract.DROPPED.columns if k in r} for r in records or []]
+    ordered = sorted(told, key=lambda r: -(r.get("rows") or 0))
     return _table("Rows that were left out, and why", ordered, names)
 
 
-def _dropped_total(source: str, data: Record) -> str:
+def _dropped_total(source: str, dropped: list[Record] | None) -> str:
     """Say how many rows of a person's own tables are not used."""
-    if source not in OWN or data.get("dropped") is None:
+    if source not in OWN or dropped is None:
         return ""
-    rows = sum(r.get("rows") or 0 for r in data["dropped"])
+    rows = sum(r.get("rows") or 0 for r in dropped)
     if not rows:
         return "No row of the tables was left out."
     return f"Together {_shown(rows)} rows of the tables were left out; the reasons are listed here."
@@ -325,7 +341,7 @@ def _command(run: Record) -> str:
     for name, value in run.get("parameters", {}).items():
         parts += ["-p", name, str(value)]
     notebooks = run.get("notebooks", [])
-    if [name[:2] for name in notebooks] != list(WALK):
+    if [contract.notebook_number(name) for name in notebooks] != list(WALK):
         parts += notebooks
     return shlex.join(parts)
 

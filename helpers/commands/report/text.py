@@ -51,8 +51,14 @@ _LABELS = {
     "household_id": "household",
 }
 
-_LOWER_IS_BETTER = ("loss", "error", "ece", "brier")
-_NEITHER = ("base_rate", "mean_prediction", "positive_share")
+#: Metrics by their names without a depth; of any other one more is better.
+_LOWER_IS_BETTER = frozenset(
+    {
+        *("log_loss", "log_loss_recalibrated", "log_loss_corrected", "loss"),
+        *("calibration_error", "ece", "brier", "error"),
+    }
+)
+_NEITHER = frozenset({"base_rate", "mean_prediction", "positive_share"})
 
 
 def label(name: str) -> str:
@@ -79,10 +85,10 @@ def verdict(metric: str, low: float | None, high: float | None) -> str:
         return "not measured"
     if low <= 0 <= high:
         return "no difference that these data can show"
-    if metric in _NEITHER:
+    name = metric.partition("@")[0]
+    if name in _NEITHER:
         return "moved up" if low > 0 else "moved down"
-    lower_is_better = any(part in metric.split("@")[0].split("_") for part in _LOWER_IS_BETTER)
-    return "better" if (low > 0) != lower_is_better else "worse"
+    return "better" if (low > 0) != (name in _LOWER_IS_BETTER) else "worse"
 
 
 def limits(source: str, *, drawn: bool, negatives: bool = False) -> list[str]:

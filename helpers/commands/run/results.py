@@ -13,6 +13,7 @@ from helpers.base.writing import write_atomically
 from helpers.commands import run_request
 from helpers.commands.recorded import is_record
 from helpers.commands.run.state import Run, shown_path
+from helpers.notebooks.contract import FINGERPRINT, VERDICT
 
 __all__ = ["collect_results", "read_record", "record_of", "summary"]
 
@@ -37,7 +38,7 @@ def collect_results(run: Run) -> dict[str, Any]:
         "schema": bool(run.schema),
         "parameters": run.given,
         "notebooks": run.notebooks,
-        "fingerprint": run.fingerprint or _first(recorded, "values", "fingerprint"),
+        "fingerprint": run.fingerprint or _first(recorded, "values", FINGERPRINT.name),
         "seed": _first(recorded, "parameters", "seed"),
         "reference": bool(recorded) and all(r["reference"] for r in recorded.values()),
         "versions": next((r["versions"] for r in recorded.values()), {}),
@@ -54,7 +55,7 @@ def summary(run: Run) -> str:
     """Return a few lines about a finished run: times, verdict, where the report is."""
     results = read_json(run.folder / "results.json", largest=_LARGEST, links=False)
     lines = [f"  {name}: {s:.0f} s" for name, s in results["run"]["seconds_by_notebook"].items()]
-    verdict = _first(results["notebooks"], "values", "verdict") or []
+    verdict = _first(results["notebooks"], "values", VERDICT.name) or []
     lines = ["", f"Finished in {results['run']['seconds']:.0f} s.", *lines]
     lines += ["", *([verdict] if isinstance(verdict, str) else verdict)] if verdict else []
     page = run.folder / "report.html"

@@ -16,6 +16,8 @@ from helpers.data.cleaning.rules import fits
 from helpers.data.cleaning.tally import EXAMPLES, Fault, Tally
 from helpers.data.cleaning.times import local_days, read_times
 from helpers.data.cleaning.values import INEXACT, Stored, join_texts, text_series, translate
+from helpers.data.cleaning.wording import ZERO, reasons
+from helpers.data.dropped import DropKind
 from helpers.data.schema_file import StoredTable
 from helpers.schema import Column
 
@@ -27,7 +29,6 @@ _EARLY_SHARE = 0.99
 _LABELS = {"false": "0", "true": "1"}
 _SHORTENED = r"^[0-9](?:[.,][0-9]+)?E\+[0-9]{2,}$"
 _TOLERANCE = pd.Timedelta(days=1)  # clocks differ, and zones are mistaken
-_ZERO = pd.Timestamp("1970-01-01", tz="UTC")  # what a program writes that knows no time
 _ZONES = pd.Timedelta(hours=14)  # so far are the clocks of the world from UTC
 
 
@@ -52,8 +53,8 @@ class Cleaner:
         >>> cleaner.clean(Chunk(frame, "customers.csv"))
           user_id Country
         1       7   Spain
-        >>> cleaner.finish().to_dict("records")
-        [{'table': 'users', 'reason': 'user_id is empty', 'rows': 1}]
+        >>> cleaner.finish()[["table", "kind", "reason", "rows"]].values.tolist()
+        [['users', 'empty', 'user_id is empty', 1]]
     """
 
     def __init__(
@@ -103,7 +104,8 @@ class Cleaner:
             self.header(list(chunk.frame), chunk.where)
         self.tally.rows += len(chunk.frame) + sum(map(len, chunk.faults.values()))
         for reason, places in chunk.faults.items():
-            self.tally.drop(Fault((-1, 0), reason, "row"), len(places), chunk, places, [])
+            fault = Fault((-1, 0), reason, DropKind.UNREADABLE)
+            self.tally.drop(fault, len(places), chunk, places, [])
         kept, columns = self._columns(chunk)
         self._stop_early()
         frame = pd.DataFrame(columns, index=pd.RangeIndex(len(chunk.frame)), copy=False)
@@ -116,7 +118,8 @@ class Cleaner:
         """Return what was dropped, once all chunks are through.
 
         Returns:
-            ``table, reason, rows``: first what was left out, then what could not be used.
+            ``table, kind, column, reason, rows``: first what was left out, then what could not be
+            used.
 
         Raises:
             DataError: there was no row, none is left, or too many could not be used.
@@ -159,7 +162,8 @@ class Cleaner:
             if rule.column not in read:
                 read[rule.column] = Stored(frame[rule.column], decimal=self.part.decimal)
             rows = fits(rule, read[rule.column]) & ~gone
-            self.tally.leave_out(Fault((-2, rank), rule.reason, "rule"), int(rows.sum()))
+            fault = Fault((-2, rank), rule.reason, DropKind.RULE, rule.column)
+            self.tally.leave_out(fault, int(rows.sum()))
             gone |= rows
         return gone
 
@@ -197,31 +201,28 @@ class Cleaner:
         self, rank: int, source: ColumnSource, stored: Stored, cast: pd.Series
     ) -> Iterator[tuple[Fault, np.ndarray]]:
         """Yield each fault of a column with the rows that have it."""
-        column, name = source.column, source.column.name
+        column = source.column
+        words = reasons(column, allowed=source.allowed, time_format=self.part.time_format)
+
+        def fault(place: int, kind: DropKind) -> Fault:
+            return Fault((rank, place), words[kind], kind, column.name)
+
         if not column.nullable:
-            yield Fault((rank, 0), f"{name} is empty", "empty"), ~stored.given
+            yield fault(0, DropKind.EMPTY), ~stored.given
         present = cast.notna().to_numpy()
-        if name == "label":
-            wrong = stored.given & ~cast.isin(column.values).to_numpy()
-            yield Fault((rank, 1), "label is not 0 or 1", "value"), wrong
+        if column.name == "label":
+            yield fault(1, DropKind.VALUE), stored.given & ~cast.isin(column.values).to_numpy()
             return
-        reason = f"{name} is not {_kind(column, self.part)}"
-        yield Fault((rank, 1), reason, "type"), stored.given & ~present
+        yield fault(1, DropKind.TYPE), stored.given & ~present
         if source.allowed:
-            reason = f"{name} is not one of {', '.join(source.allowed)}"
-            wrong = present & ~cast.isin(source.allowed).to_numpy()
-            yield Fault((rank, 2), reason, "value"), wrong
+            yield fault(2, DropKind.VALUE), present & ~cast.isin(source.allowed).to_numpy()
         if column.type == "integer":
-            wrong = (cast.abs() >= INEXACT).to_numpy()
-            yield Fault((rank, 2), f"{name} is too large to be exact", "maximum"), wrong
+            yield fault(2, DropKind.MAXIMUM), (cast.abs() >= INEXACT).to_numpy()
         if column.minimum is not None:
-            reason = f"{name} is below {column.minimum}"
-            yield Fault((rank, 3), reason, "minimum"), (cast < column.minimum).to_numpy()
+            yield fault(3, DropKind.MINIMUM), (cast < column.minimum).to_numpy()
         if column.type == "time":
-            nought = ((cast - _ZERO).abs() <= _ZONES).to_numpy()
-            yield Fault((rank, 3), f"{name} is {_ZERO:%Y-%m-%d}, no time", "zero"), nought
-            late = (cast > self._latest).to_numpy()
-            yield Fault((rank, 4), f"{name} is in the future", "future"), late
+            yield fault(3, DropKind.ZERO), ((cast - ZERO).abs() <= _ZONES).to_numpy()
+            yield fault(4, DropKind.FUTURE), (cast > self._latest).to_numpy()
 
     def _drop(
         self, fault: Fault, rows: np.ndarray, chunk: Chunk, column: Column, stored: Stored
@@ -268,9 +269,3 @@ def _cast_extra(stored: Stored, *, as_text: bool) -> pd.Series:
     if is_number and not as_text:
         return pd.Series(stored.numbers())
     return text_series(stored.text)
-
-
-def _kind(column: Column, part: StoredTable) -> str:
-    if column.type == "time":
-        return f"a time ({part.time_format})"
-    return {"number": "a number", "integer": "a whole number"}.get(column.type, "text")

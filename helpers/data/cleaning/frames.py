@@ -10,6 +10,8 @@ import pandas as pd
 from helpers.data.chunks import Chunk
 from helpers.data.cleaning.cleaner import Cleaner
 from helpers.data.cleaning.tally import EXAMPLES, Fault
+from helpers.data.cleaning.wording import reasons
+from helpers.data.dropped import DropKind
 from helpers.data.schema_file import StoredTable
 from helpers.schema import Table
 
@@ -40,7 +42,7 @@ def clean_rows(
 
     Returns:
         The clean rows in their order, with a new index, and a frame
-        ``table, reason, rows`` that counts what was dropped (possibly empty).
+        ``table, kind, column, reason, rows`` that counts what was dropped (possibly empty).
 
     Raises:
         DataError: no rows at all, none left, too many bad ones, or ids that lost digits.
@@ -66,7 +68,8 @@ def clean_rows(
         repeats = clean[name].duplicated() & clean[name].notna()
         if repeats.any():
             places = clean.index[repeats].to_numpy()
-            fault = Fault((len(table.columns), rank), f"{name} was seen before", "repeat")
+            words = reasons(table.columns[name])[DropKind.REPEAT]
+            fault = Fault((len(table.columns), rank), words, DropKind.REPEAT, name)
             cleaner.tally.drop(fault, len(places), chunk, places[:EXAMPLES].astype(np.int64), [])
             clean = clean[~repeats]
     return clean.reset_index(drop=True), cleaner.finish()

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from helpers.base.errors import DataError
 from helpers.base.words import listed, near_match, repeated
 from helpers.data.schema_file import StoredTable
-from helpers.schema import MOST_KEPT, RESERVED, Column, Table, canonical_tables, check_columns
+from helpers.schema import (
+    MOST_KEPT,
+    RESERVED,
+    Column,
+    MissingColumn,
+    Table,
+    canonical_tables,
+    check_columns,
+)
 
 __all__ = ["ColumnSource", "ColumnSources", "plan_columns", "resolve"]
 
@@ -196,11 +204,7 @@ def _check_canonical(table: Table, part: StoredTable, names: list[str], where: s
     stated = ["event_type"] if part.event_type else []
     try:
         check_columns(table, [*header, *stated], where=where)
-    except DataError as error:
-        there = {*header}
-        missing = [c.name for c in table.columns.values() if c.needed and c.name not in there]
-        if f'"{(missing or [""])[0]}" is missing' not in str(error):
-            raise
+    except MissingColumn as error:
         raise DataError(
             f"{error} Or map your columns in schema.yaml under {table.name}.columns."
         ) from None

@@ -14,8 +14,9 @@ import pandas as pd
 from helpers.base.errors import DataError
 from helpers.data.chunks import Chunk
 from helpers.data.cleaning.hints import event_hint, future_hint, number_hint, time_hint
+from helpers.data.dropped import DropKind, Dropped, dropped_table
 from helpers.data.schema_file import StoredTable
-from helpers.schema import Column
+from helpers.schema import Column, canonical_tables
 
 __all__ = ["EXAMPLES", "SAMPLES", "Fault", "Tally", "shorten"]
 
@@ -26,6 +27,7 @@ _KINDS = 1000  # different values of one column that are counted
 _LONGEST = 40
 #: Types whose values may be shown; ids and free text can name a person.
 _PUBLIC = ("time", "number", "integer", "category")
+_VALUELESS = (DropKind.EMPTY, DropKind.REPEAT)  # no value of theirs helps to mend them
 
 
 class Fault(NamedTuple):
@@ -34,13 +36,15 @@ class Fault(NamedTuple):
     Attributes:
         rank: its place: the canonical column, and the rule of the column.
         reason: in words.
-        kind: ``empty``, ``type``, ``value``, ``minimum``, ``maximum``, ``zero``, ``future``,
-            ``repeat``, ``row`` (not read at all) or ``rule`` (left out).
+        kind: what a program must know of it; nothing is read off the words.
+        column: that is at fault, under its canonical name; of a rule the stored column; empty
+            where it is the whole row.
     """
 
     rank: tuple[int, int]
     reason: str
-    kind: str
+    kind: DropKind
+    column: str = ""
 
 
 @dataclass
@@ -93,11 +97,11 @@ class Tally:
 
     def wanted(self, fault: Fault, column: Column | None) -> int:
         """Return how many values of a fault are still of use to a message."""
-        if column is None or column.type not in _PUBLIC or fault.kind in ("empty", "repeat"):
+        if column is None or column.type not in _PUBLIC or fault.kind in _VALUELESS:
             return 0
-        if fault.kind == "value":
+        if fault.kind == DropKind.VALUE:
             return 2**62  # all are counted
-        most = SAMPLES if fault.kind == "type" else EXAMPLES
+        most = SAMPLES if fault.kind == DropKind.TYPE else EXAMPLES
         return most - len(self._bad[fault].values) if fault in self._bad else most
 
     def drop(
@@ -118,18 +122,21 @@ class Tally:
         for number, place in enumerate(list(places)[: max(room, 0)]):
             value = values[number] if number < len(values) else ""
             count.examples.append(_Example(chunk.where, int(place), chunk.locate, value))
-        if fault.kind == "value":
+        if fault.kind == DropKind.VALUE:
             known = len(count.frequent) < _KINDS
             count.frequent.update(v for v in values if known or v in count.frequent)
         else:
             count.values += values
 
     def table(self) -> pd.DataFrame:
-        """Return the counts: ``table, reason, rows``."""
+        """Return the counts: ``table, kind, column, reason, rows``."""
         bad = {fault: count.rows for fault, count in self._bad.items()}
         every = sorted((self._left_out | Counter(bad)).items())
-        rows = [(self.part.table, fault.reason, n) for fault, n in every if n]
-        return pd.DataFrame(rows, columns=["table", "reason", "rows"])
+        return dropped_table(
+            Dropped(self.part.table, fault.kind, fault.column, fault.reason, n)
+            for fault, n in every
+            if n
+        )
 
     def check(self) -> None:
         """Refuse what came in if too little of it can be used.
@@ -182,7 +189,7 @@ class Tally:
         return "so that none is left"
 
     def _remedy(self, fault: Fault) -> str:
-        if fault.kind == "row":
+        if fault.kind == DropKind.UNREADABLE:
             return "Name every column in the header, and quote values that hold the delimiter."
         line = f"line {self.part.line}" if self.part.line else f"under {self.part.table}"
         if self.on_bad_rows == "stop":
@@ -199,7 +206,7 @@ class Tally:
         return example.locate(example.place) + of
 
     def _examples(self, fault: Fault, count: _Count) -> str:
-        as_told = shorten if fault.kind == "value" else _without_words
+        as_told = shorten if fault.kind == DropKind.VALUE else _without_words
         shown = [
             f"{self._place(e)}" + (f" '{as_told(e.value)}'" if e.value else "")
             for e in count.examples
@@ -217,15 +224,19 @@ class Tally:
 
     def _hint(self, fault: Fault, count: _Count) -> str:
         hint = ""
-        if fault.kind == "type" and "is not a time" in fault.reason:
+        if fault.kind == DropKind.TYPE and self._is_time(fault.column):
             hint = time_hint(count.values, self.part.time_format)
-        elif fault.kind == "type":
+        elif fault.kind == DropKind.TYPE:
             hint = number_hint(count.values, self.part.decimal)
-        elif fault.kind == "future":
+        elif fault.kind == DropKind.FUTURE:
             hint = future_hint(self.part.time_format)
-        elif fault.kind == "value" and fault.reason.startswith("event_type"):
+        elif fault.kind == DropKind.VALUE and fault.column == "event_type":
             hint = event_hint([shorten(value) for value, _ in _most(count.frequent)])
         return f" {hint}" if hint else ""
+
+    def _is_time(self, name: str) -> bool:
+        column = canonical_tables()[self.part.table].columns.get(name)
+        return column is not None and column.type == "time"
 
 
 def _most(frequent: Counter[str]) -> list[tuple[str, int]]:

@@ -5,7 +5,7 @@ each user likes, how much each one minds a high price. :mod:`helpers.data.datase
 lets these users look at pages and click.
 
 Example:
-    >>> world = make_world(LogSettings(users=50, items=40), np.random.default_rng(0))
+    >>> world = make_market(LogSettings(users=50, items=40), np.random.default_rng(0))
     >>> world.taste.shape
     (50, 8)
 """
@@ -113,7 +113,7 @@ def make_market(settings: LogSettings, rng: np.random.Generator) -> Market:
         The world; rows of both tables are in id order.
 
     Example:
-        >>> world = make_world(LogSettings(users=50, items=40), np.random.default_rng(0))
+        >>> world = make_market(LogSettings(users=50, items=40), np.random.default_rng(0))
         >>> world.users["user_id"].iloc[0], world.product_features["item_id"].iloc[-1]
         ('u0001', 'p0040')
     """

@@ -10,8 +10,10 @@ from helpers.experiments.detection.lab import detect_all
 from helpers.experiments.detection.measures import CEILING, detect, judge_board, precision_at
 from helpers.experiments.detection.scoreboard import (
     CLEANLAB,
+    GOAL_SCORES,
     Budget,
     make_trainer,
+    of_goal,
     recommended,
     suspicions,
 )
@@ -21,6 +23,7 @@ from helpers.experiments.detection.worlds import World, make_world, own_world
 __all__ = [
     "CEILING",
     "CLEANLAB",
+    "GOAL_SCORES",
     "Budget",
     "World",
     "detect",
@@ -28,6 +31,7 @@ __all__ = [
     "judge_board",
     "make_trainer",
     "make_world",
+    "of_goal",
     "own_world",
     "precision_at",
     "rank_agreement",

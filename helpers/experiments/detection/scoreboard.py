@@ -15,10 +15,21 @@ from helpers.experiments.detection.worlds import World
 from helpers.models import LADDER, Trainer, epoch_order, model_inputs
 from helpers.samples.noise import RECOMMENDED
 
-__all__ = ["CLEANLAB", "Budget", "make_trainer", "recommended", "suspicions"]
+__all__ = [
+    "CLEANLAB",
+    "GOAL_SCORES",
+    "Budget",
+    "make_trainer",
+    "of_goal",
+    "recommended",
+    "suspicions",
+]
 
 #: What the library cleanlab ranks labels by, from one set of out-of-fold probabilities.
 CLEANLAB = "self-confidence (cleanlab)"
+
+#: The scores that look at the rows of a goal, in the order of the tables.
+GOAL_SCORES = ("TracIn", "KNN-Shapley", "influence", "in-run Shapley")
 
 _L2 = 1e-3  # of the logistic regression whose influence function is taken
 
@@ -188,12 +199,13 @@ def _of_a_goal(world: World, budget: Budget, trainer: Trainer, goal: str) -> dic
         importance.last_activations(fits[-1], goal_inputs),
         goal_labels,
     )
+    tracin, knn, influence, of_run = GOAL_SCORES
     found = {
-        "TracIn": importance.tracin_scores(
+        tracin: importance.tracin_scores(
             *about, target, [f.weights for f in fits], [1.0] * len(fits)
         ),
-        "KNN-Shapley": near,
-        "influence": importance.logistic_influence(
+        knn: near,
+        influence: importance.logistic_influence(
             trainer.inputs["dense"], world.labels, (goal_inputs["dense"], goal_labels), l2=_L2
         ),
     }
@@ -201,5 +213,15 @@ def _of_a_goal(world: World, budget: Budget, trainer: Trainer, goal: str) -> dic
     if in_run:
         before = trainer.checkpoints(**kept, at=range(in_run))
         weights, part = [f.weights for f in before], order[:in_run]
-        found["in-run Shapley"] = importance.in_run_shapley(*about, target, part, weights, 1.0)
-    return {f"{name}, {goal} goal": -values for name, values in found.items()}
+        found[of_run] = importance.in_run_shapley(*about, target, part, weights, 1.0)
+    return {of_goal(name, goal): -values for name, values in found.items()}
+
+
+def of_goal(score: str, goal: str) -> str:
+    """Return what a score of :data:`GOAL_SCORES` is called in tables when it looks at a goal.
+
+    Example:
+        >>> of_goal("TracIn", "clean")
+        'TracIn, clean goal'
+    """
+    return f"{score}, {goal} goal"

@@ -21,17 +21,17 @@ from helpers.experiments.study.arms import (
     write_arm,
 )
 from helpers.experiments.study.comparison import Comparison, Settings
-from helpers.experiments.study.keep import FRACTIONS, WAYS, OutOfFold, keep_curve
+from helpers.experiments.study.keep import FRACTIONS, OutOfFold, keep_curve
 from helpers.experiments.study.plans import (
     ACTIONS,
     ORACLE,
     REFERENCES,
-    SUSPECTS,
     make_plans,
     suspects,
 )
 from helpers.experiments.study.recommend import act_as_recommended
 from helpers.experiments.study.whole import confirm, run_study
+from helpers.experiments.ways import SUSPECTS, WAYS, Treatment, Way
 
 __all__ = [
     "ACTIONS",
@@ -47,6 +47,8 @@ __all__ = [
     "Comparison",
     "OutOfFold",
     "Settings",
+    "Treatment",
+    "Way",
     "act_as_recommended",
     "compare",
     "confirm",

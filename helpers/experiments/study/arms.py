@@ -16,7 +16,7 @@ from helpers.base.writing import whole_file
 from helpers.cache.digests import digest_of
 from helpers.evaluation import evaluate, roc_auc
 from helpers.evaluation.calibration import base_rate, fit_recalibration, log_loss_from_logits
-from helpers.evaluation.intervals import NoInterval, paired_difference
+from helpers.evaluation.intervals import OF_LISTS, NoInterval, paired_difference
 from helpers.experiments.study.comparison import Comparison
 from helpers.experiments.study.correction import corrected_line
 from helpers.losses import sigmoid
@@ -173,7 +173,7 @@ def compare(
             )
     samples, rows = comparison.samples, comparison.samples.rows(role)
     labels, users, lists = comparison.judged_labels(role), samples.column("user_id", rows), None
-    if any(metric.endswith("_at_k") for metric in metrics):
+    if set(metrics) & set(OF_LISTS):
         lists = samples.lists(rows)
     found = []
     for metric in metrics:

@@ -17,7 +17,7 @@ from helpers.experiments.detection import Budget, World, make_trainer, make_worl
 from helpers.experiments.study.plans import make_plans
 from helpers.models import LADDER, Fitted, Trainer
 from helpers.samples import Samples
-from helpers.samples.noise import Noise
+from helpers.samples.noise import NO_NOISE, Noise
 
 __all__ = ["Comparison", "Settings"]
 
@@ -103,6 +103,11 @@ class Comparison:
         """
         made_by = code_of("helpers.experiments.study"), numeric_settings(), LADDER[self.kind]
         return digest_of(self.data, self.world, replace(self.settings, repeats=0), *made_by)
+
+    @property
+    def noise_kind(self) -> str:
+        """Return the kind of the planted noise, or :data:`helpers.samples.noise.NO_NOISE`."""
+        return self.world.noise.kind if self.world.noise else NO_NOISE
 
     @property
     def rows(self) -> np.ndarray:

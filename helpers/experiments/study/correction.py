@@ -7,7 +7,8 @@ import numpy as np
 from helpers import importance
 from helpers.evaluation.calibration import Recalibration, fit_recalibration, fit_through_noise
 from helpers.experiments.detection import World
-from helpers.experiments.study.plans import ORACLE, SUSPECTS, far_out_users
+from helpers.experiments.study.plans import ORACLE, far_out_users
+from helpers.experiments.ways import SUSPECTS
 from helpers.losses import sigmoid
 
 __all__ = ["corrected_line"]

@@ -20,29 +20,13 @@ from helpers.cache.shelf import cached_table
 from helpers.evaluation import roc_auc
 from helpers.evaluation.intervals import NoInterval, paired_difference
 from helpers.experiments.study.comparison import Comparison
+from helpers.experiments.ways import RIVALS, WAYS, Pick, Treatment
 
-__all__ = ["FRACTIONS", "RIVALS", "WAYS", "OutOfFold", "keep_curve"]
+__all__ = ["FRACTIONS", "OutOfFold", "keep_curve"]
 
 #: Kept shares of the curve.
 FRACTIONS = (1.0, 0.5, 0.3, 0.1, 0.03, 0.01)
 
-#: How the kept rows are picked, and what is done with them.
-WAYS = {
-    "random": "drawn evenly: the rival",
-    "random, stopped early": "the same, after as many updates as were best on valid",
-    "hardest": "highest out-of-fold loss",
-    "easiest": "lowest out-of-fold loss",
-    "middle": "neither",
-    "hardest by class": "highest out-of-fold loss within each class",
-    "by surprise": "drawn by |p - y|, weighted by 1/pi",
-    "balanced": "as many positives as negatives, weighted by 1/pi",
-    "random, taught": "drawn evenly; labels mixed with out-of-fold predictions",
-    "balanced, taught": "as many positives as negatives; labels mixed likewise",
-}
-
-
-#: What every way is compared with.
-RIVALS = ("random", "random, stopped early")
 _MOMENTS = (0.125, 0.25, 0.5, 1.0)  # of the updates, where a training may stop early
 
 
@@ -88,26 +72,23 @@ class OutOfFold:
             ValueError: there is no such way, or share is not in (0, 1].
         """
         labels, p, n = self.labels, self.probability, len(self.labels)
-        loss, even = importance.out_of_fold_losses(labels, p), np.ones(n)
-        picked = way.removesuffix(", taught").removesuffix(", stopped early")
-        if picked in ("hardest", "easiest", "middle"):
-            which = {"hardest": "highest", "easiest": "lowest"}.get(picked, picked)
-            plan = actions.keep(loss, share, which=which)
-        elif picked == "hardest by class":
-            plan = _by_class(loss, labels, share)
-        elif picked in ("random", "by surprise", "balanced"):
-            scores = {
-                "random": even,
-                "by surprise": 0.8 * np.abs(p - labels) / np.abs(p - labels).mean() + 0.2,
-                "balanced": actions.balanced_chances(labels),
-            }[picked]
-            weighted = not way.endswith("taught")
-            plan = actions.keep_drawn(scores, share, seed=seed, weighted=weighted)
-        else:
+        if way not in WAYS:
             raise ValueError(f"way must be one of {', '.join(WAYS)}; got {way!r}.")
-        if way.endswith("taught"):
-            plan = actions.teach(plan, labels, p, trust=1 - share / 2)
-        return plan
+        pick, taught = WAYS[way].pick, WAYS[way].treatment == Treatment.TAUGHT
+        loss = importance.out_of_fold_losses(labels, p)
+        if pick.is_drawn:
+            scores = {
+                Pick.RANDOM: np.ones(n),
+                Pick.SURPRISE: 0.8 * np.abs(p - labels) / np.abs(p - labels).mean() + 0.2,
+                Pick.BALANCED: actions.balanced_chances(labels),
+            }[pick]
+            plan = actions.keep_drawn(scores, share, seed=seed, weighted=not taught)
+        elif pick == Pick.HARDEST_BY_CLASS:
+            plan = _by_class(loss, labels, share)
+        else:
+            which = {Pick.HARDEST: "highest", Pick.EASIEST: "lowest", Pick.MIDDLE: "middle"}[pick]
+            plan = actions.keep(loss, share, which=which)
+        return actions.teach(plan, labels, p, trust=1 - share / 2) if taught else plan
 
 
 def _by_class(loss: np.ndarray, labels: np.ndarray, share: float) -> Plan:
@@ -180,7 +161,7 @@ def _curve(
     found, rivals, cells = [], {}, [(share, way) for share in fractions for way in ways]
     everything = _logits(comparison, keeper, "random", 1.0, role, folder)
     for share, way in tqdm(cells, desc="keep", leave=False, disable=not progress):
-        if share == 1.0 and way in ("hardest", "easiest", "middle", "hardest by class"):
+        if share == 1.0 and not WAYS[way].pick.is_drawn:
             continue  # all rows, whichever come first
         if way == RIVALS[0]:  # of this share, before anything is compared with them
             rivals = {
@@ -217,7 +198,7 @@ def _logits(
         return np.load(path)
     plans = [keeper.plan(way, share, seed=seed) for seed in range(comparison.settings.seeds)]
     with threadpool_limits(1):
-        if way.endswith("stopped early"):
+        if WAYS[way].treatment == Treatment.STOPPED:
             logits = _stopped_early(comparison, plans, role)
         else:
             inputs = comparison.samples.inputs(comparison.samples.rows(role))

@@ -10,6 +10,7 @@ from helpers import actions, importance
 from helpers.actions import Plan
 from helpers.actions.denoising import Denoising
 from helpers.experiments.detection import World
+from helpers.experiments.ways import SUSPECTS
 from helpers.models import Trainer
 from helpers.samples.noise import chance_misclicked, chance_wrong, estimated_flip_share
 
@@ -17,15 +18,11 @@ __all__ = [
     "ACTIONS",
     "ORACLE",
     "REFERENCES",
-    "SUSPECTS",
     "far_out_users",
     "make_plans",
     "oracle_rows",
     "suspects",
 ]
-
-#: The action that is recommended; what it drops depends on the kind of noise.
-SUSPECTS = "drop suspects"
 
 #: What an oracle would do, and as much dropped at random: only where noise was planted.
 ORACLE = {

@@ -20,7 +20,8 @@ from helpers.cache.digests import digest_of
 from helpers.cache.shelf import cached_table
 from helpers.experiments.study.arms import CORRECTED, QUICK, Arm, arm_of, compare
 from helpers.experiments.study.comparison import Comparison, Settings
-from helpers.experiments.study.plans import ORACLE, SUSPECTS
+from helpers.experiments.study.plans import ORACLE
+from helpers.experiments.ways import SUSPECTS
 from helpers.models import Trainer
 from helpers.samples import Samples
 from helpers.samples.noise import Noise
@@ -55,8 +56,9 @@ def act_as_recommended(
         progress: show a bar.
 
     Returns:
-        One row a version of the data, model and action: ``data, model, action, dropped`` (share of
-        rows), ``auc``; ``difference, low, high`` of the AUC to the uniform plan;
+        One row a version of the data, model and action: ``data, noise_kind`` (of what was planted),
+        ``model, action, dropped`` (share of rows), ``auc``; ``difference, low, high`` of the AUC to
+        the uniform plan;
         ``log_loss_difference, log_loss_low, log_loss_high``, of the recalibrated log loss;
         ``corrected_difference, corrected_low, corrected_high``, the same after a line that is
         corrected (:func:`helpers.experiments.study.correction.corrected_line`); uniform corrects
@@ -119,8 +121,8 @@ def _rows(comparison: Comparison, arms: dict[str, Arm], role: str) -> list[dict[
         table = compare(
             comparison, arms["uniform"], arm, role, metrics=_COMPARED.values()
         ).set_index("metric")
-        row: dict[str, float | str] = {"data": comparison.data, "model": comparison.kind}
-        row |= {"action": action}
+        row: dict[str, float | str] = {"data": comparison.data, "noise_kind": comparison.noise_kind}
+        row |= {"model": comparison.kind, "action": action}
         row |= {"dropped": float((~comparison.plans[action].kept).mean()), "auc": mean[action]}
         for prefix, metric in _COMPARED.items():
             for name in ("difference", "low", "high"):

@@ -9,6 +9,7 @@ import pandas as pd
 
 from helpers.base.errors import DataError
 from helpers.base.words import percent
+from helpers.data.dropped import DropKind, Dropped, dropped_table
 from helpers.samples.history import Ints, coded, join_codes, sorted_places
 from helpers.samples.labels import MIN_PERIODS, PERIOD_DAYS, day_number, period_start
 from helpers.samples.negatives.draws import NONE, Draw, Shelf, digests, mixed, ranges
@@ -32,7 +33,7 @@ class Drawn:
         notes: sentences on what was drawn.
         logit_offset: add it to a logit to speak of all products on sale; 0 where there is
             no such number.
-        dropped: successes that could not be used: ``table, reason, rows``.
+        dropped: successes that could not be used: ``table, kind, column, reason, rows``.
     """
 
     exposures: pd.DataFrame
@@ -87,7 +88,10 @@ def draw_samples(
     parts = parts or [(NONE, NONE, NONE)]
     kept, beside, item = (np.concatenate(part) for part in zip(*parts, strict=True))
     alone = "success: no other event with its product in 28 days tells that it was on sale"
-    dropped = {"success: store_id is empty": lost, alone: len(pool.period) - len(kept)}
+    dropped = [
+        Dropped("user_behavior", DropKind.NO_STORE, "store_id", "success: store_id is empty", lost),
+        Dropped("user_behavior", DropKind.ALONE, "", alone, len(pool.period) - len(kept)),
+    ]
     counts = {
         "positives": len(kept),
         "negatives": len(item),
@@ -100,12 +104,11 @@ def draw_samples(
     offset = 0.0
     if task.negatives_from == "catalogue" and len(item):
         offset = float(np.log(len(item) / pool.open))
-    rows = [("user_behavior", reason, n) for reason, n in dropped.items() if n]
     return Drawn(
         pool.exposures(kept, beside, item),
         _notes(counts, offset, task),
         offset,
-        pd.DataFrame(rows, columns=["table", "reason", "rows"]),
+        dropped_table(each for each in dropped if each.rows),
     )
 
 
