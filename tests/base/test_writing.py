@@ -88,7 +88,7 @@ STEPS = st.lists(
 @settings(
     max_examples=30,
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(steps=STEPS)
 def test_two_writers_at_once_of_whom_any_may_be_killed_leave_one_whole_file(
