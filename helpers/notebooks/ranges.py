@@ -109,7 +109,7 @@ def read_range(comment: str, kind: type[Value]) -> tuple[Allowed | None, str]:
 
     Example:
         >>> read_range("in (0, 1]: how far a step goes", float)[0]
-        Interval(low=0.0, high=1.0, with_low=False, with_high=True)
+        NumberRange(low=0.0, high=1.0, with_low=False, with_high=True)
         >>> read_range("how far a step goes", float)
         (None, 'how far a step goes')
     """

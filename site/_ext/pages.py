@@ -20,8 +20,14 @@ def load_late(app: Sphinx, doctree: nodes.document) -> None:
         image["loading"] = "lazy"
 
 
+def once(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
+    """Leave out the fields of named tuples: the docstring of the tuple explains them."""
+    return True if type(obj).__name__ == "_tuplegetter" else None
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Add the role and the transform."""
+    """Add the role, the transform and the rule."""
     app.add_role("zh", chinese)
     app.connect("doctree-read", load_late)
+    app.connect("autodoc-skip-member", once)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

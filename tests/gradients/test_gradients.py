@@ -24,6 +24,7 @@ from helpers.backend import keras, tf
 from helpers.gradients import (
     PerSampleGradients,
     dense_gradient_norms,
+    engine,
     naive_gradients,
     naive_norms,
 )
@@ -263,10 +264,22 @@ def test_norms_over_keeps_the_order_of_rows_and_drops_the_filling(float64, n, si
     )  # traced once for all
 
 
-def test_norms_over_shows_its_progress(capsys):
+@pytest.mark.parametrize("progress", [True, False])
+def test_norms_over_shows_its_progress_where_it_should(progress, monkeypatch):
+    bars = []
+
+    class Bar(engine.tqdm):
+        def __init__(self, **options):
+            super().__init__(**options)
+            bars.append(self)
+
+    monkeypatch.setattr(engine, "tqdm", Bar)
     x, y = dense_rows(4)
-    PerSampleGradients(linear(), half_square).norms_over(x, y, batch_size=2)
-    assert "gradient norms: 100%" in capsys.readouterr().err
+    PerSampleGradients(linear(), half_square).norms_over(x, y, batch_size=2, progress=progress)
+    [bar] = bars
+    assert bar.desc == "gradient norms"
+    assert bar.disable is not progress
+    assert not progress or bar.n == 4
 
 
 def test_norms_certify_the_first_batch_by_themselves():
