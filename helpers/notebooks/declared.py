@@ -35,7 +35,7 @@ class Parameter:
         allowed: which values it may have; None where the notebook does not say.
 
     Example:
-        >>> from helpers.notebooks.ranges import Interval
+        >>> from helpers.notebooks.ranges import NumberRange
         >>> epochs = Parameter("epochs", int, 3, "passes over the rows", NumberRange(1, 100))
         >>> epochs.must_be, epochs.accepts(100), epochs.accepts(101)
         ('a whole number in [1, 100]', True, False)
