@@ -40,7 +40,7 @@ class Flow:
 
     Attributes:
         model: a Keras model.
-        loss: ``loss(y, prediction)``, one value a row.
+        loss: ``loss(y, prediction)``, one value per row.
         places: variable, layer and operation of each use, by the name of its operations.
         links: what is between the outputs and the loss, as the last trace has shown it.
     """

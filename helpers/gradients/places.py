@@ -1,6 +1,6 @@
 """Where the samples stand in a tensor of the traced graph.
 
-The rows of a batch begin on the first axis, one entry a sample. Models move them: a transpose to
+The rows of a batch begin on the first axis, one entry per sample. Models move them: a transpose to
 another axis, a reshape into ``(B * T, d)`` with each sample's positions side by side, a
 concatenation of two towers' rows into ``(2 * B, d)`` with block after block, a mask into entries
 of which each sample has another number. Only who follows them can say which entry of a delta
@@ -124,8 +124,8 @@ def entries_of_samples(tensor: Tensor, places: Places, batch: Tensor) -> Tensor:
     """Return the tensor with the samples on its first axis.
 
     Args:
-        tensor: any, with the samples where ``places`` say.
-        places: where they stand.
+        tensor: any tensor in which the samples have places.
+        places: where the samples stand in it.
         batch: the number of samples, a scalar tensor.
 
     Returns:

@@ -30,7 +30,7 @@ class Size:
     Attributes:
         count: the number.
         rows: whether it is to be multiplied by the number of samples.
-        inside: of the entries of one sample how many stand side by side; 0: it is not known.
+        inside: how many entries of one sample stand side by side; 0 where it is not known.
     """
 
     count: int
@@ -71,8 +71,8 @@ def sizes_of(tensor: Any, known: Mapping[str, _WithAxis]) -> list[Size | None]:
     The axis of entries of which each sample has another number counts as ``Size(1, rows=True)``.
 
     Args:
-        tensor: of the traced graph, its rank known.
-        known: where the samples stand in tensors.
+        tensor: a tensor of the traced graph.
+        known: where the samples stand, by the names of the tensors that have such places.
     """
     if tensor.shape.rank is None:
         return [None, None]
@@ -93,7 +93,7 @@ def values_of(tensor: Any, known: Mapping[str, _WithAxis]) -> list[Size | None] 
 
     Args:
         tensor: a scalar or vector of whole numbers.
-        known: where the samples stand in tensors.
+        known: where the samples stand, by the names of the tensors that have such places.
     """
     fixed = tf.get_static_value(tensor)
     if fixed is not None:

@@ -77,8 +77,8 @@ class Use:
         position: which of the operation's inputs is made of variables.
         source: that input.
         names: the variables' paths, for messages.
-        traced_shape: of that input; of the variable, where it is read by its handle; None: even
-            the number of its axes is not known.
+        traced_shape: the shape of that input or, where the operation reads a variable by its
+            handle, of the variable. It is None where not even the number of axes is known.
         places: where the samples stand, by the names of the tensors that have such places.
         batch: the number of samples, a scalar tensor.
     """
@@ -151,7 +151,7 @@ class Use:
         ``(B, T, d)``, and so does ``(T * B, d)``. See ``places``.
 
         Args:
-            tensor: of the model, or computed from such.
+            tensor: a tensor of the model, or one that was computed from such.
             like: a tensor of the model whose axes are like this one's.
 
         Raises:
