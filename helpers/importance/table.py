@@ -57,13 +57,14 @@ def importance_table(
     seed: int = 0,
     progress: bool = False,
 ) -> pd.DataFrame:
-    """Return one row a training sample: who, what, when, and every score; cached.
+    """Return one row per training sample: who, what, when, and every score; cached.
 
     Args:
-        samples: of any source.
+        samples: samples of any source.
         fitted: a rung of the ladder, trained on the train rows.
-        early_updates: when the early gradient norm is taken.
-        early_seeds: how many seeds it and the scores of a whole training are averaged over.
+        early_updates: after how many updates the early gradient norm is taken.
+        early_seeds: how many seeds the early gradient norm, and the scores of a whole training,
+            are averaged over.
         folds: parts for the out-of-fold scores.
         fold_updates: updates of each fold's model, and of the trainings that are followed.
         seed: first seed of the early norms; seed of the folds.
