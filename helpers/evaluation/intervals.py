@@ -54,7 +54,7 @@ class Interval:
         low: lower end.
         high: upper end.
         level: how often such intervals hold the truth, nominally.
-        repeats: how many draws it rests on.
+        repeats: how many draws the interval rests on.
         users: how many users were drawn from.
         seeds: how many seeds were drawn from; with 1 the interval knows nothing about seeds.
     """
@@ -97,7 +97,7 @@ def bootstrap_by_user(
         seed: start of the random draws.
         level: share of draws between the two ends, in (0, 1).
         lists: which list each row is in, shape ``(n,)``; for the metrics "at k".
-        k: how many rows of a list count.
+        k: how many rows from the top of each list count.
 
     Returns:
         The percentile interval; ``seeds`` is 1.
@@ -154,7 +154,7 @@ def paired_difference(
         seed: start of the random draws.
         level: share of draws between the two ends, in (0, 1).
         lists: which list each row is in, shape ``(n,)``; for the metrics "at k".
-        k: how many rows of a list count.
+        k: how many rows from the top of each list count.
 
     Returns:
         ``estimate`` is the mean over seeds of ``metric(after) - metric(before)``; with S = 1 the
@@ -175,7 +175,7 @@ def paired_difference(
     old, new = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
     if old.ndim != 2 or old.shape != new.shape or not len(old):
         raise ValueError(
-            "before and after must both have shape (seeds, rows), one row of scores a seed; "
+            "before and after must both have shape (seeds, rows), one row of scores per seed; "
             f"got {old.shape} and {new.shape}."
         )
     codes = _user_codes(labels, old.shape[1:], users)
@@ -235,7 +235,7 @@ def paired_worlds(
 
 def _user_codes(labels: ArrayLike, rows: tuple[int, ...], users: ArrayLike) -> Integers:
     if np.shape(labels)[:1] != rows:
-        raise ValueError(f"labels must have one value a row; got {np.shape(labels)} for {rows}.")
+        raise ValueError(f"labels must have one value per row; got {np.shape(labels)} for {rows}.")
     codes, found = group_codes(users, len(np.asarray(labels)), name="users")
     if len(found) < 2:
         raise ValueError(f"an interval over users needs at least 2 users; got {len(found)}.")
