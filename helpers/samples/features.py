@@ -31,7 +31,7 @@ class Inputs:
     """What the features are made of, coded once.
 
     Attributes:
-        exposures: one row a sample, with ``cutoff_day``.
+        exposures: one row per sample, with ``cutoff_day``.
         events: the events of these users that features may count, with ``day``.
         totals: the daily totals of all users, as
             :func:`helpers.samples.history.daily_totals` makes them.
