@@ -105,7 +105,7 @@ def _endless(data: bytes, quotes: np.ndarray, line: int, where: str) -> DataErro
         return _open_quote(where, line)
     return DataError(
         f"{where}: the row that begins in line {line} holds more than 1 MB in one value, or does "
-        "not end; shorten the value, leave its column out of the file, or write one row a line."
+        "not end; shorten the value, leave its column out of the file, or write one row per line."
     )
 
 
