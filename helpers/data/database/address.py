@@ -156,8 +156,8 @@ def read_address(url: str | None = None) -> Address:
             option file instead, named by the option ``option_file``.
 
     Raises:
-        DataError: no URL, one that cannot be read, an unknown option, or no such file. No
-            message shows a value that may be a password.
+        DataError: there is no URL, it cannot be read or has an unknown option, or a file that it
+            names does not exist. No message shows a value that may be a password.
 
     Example:
         >>> read_address("mysql://reader:secret@db.example:3307/shop").shown
