@@ -53,7 +53,8 @@ class TimeFormat:
     """How a column writes its times.
 
     Attributes:
-        text: as ``schema.yaml`` writes it: ``ISO 8601``, ``unix s``, ``unix ms``, a format.
+        text: the format as ``schema.yaml`` writes it: ``ISO 8601``, ``unix s``, ``unix ms``, or
+            one such as ``%d.%m.%Y``.
         kind: ``moment``, ``day`` or ``hour`` (a time of day without a date).
         zoned: the values name a zone, or count from a fixed moment.
         doubt: why a person should check it; empty where there is no doubt.
