@@ -61,7 +61,7 @@ def plot_fitted_lines(
     """Draw points and the lines that predict them.
 
     Args:
-        points: one row a sample: ``x``, ``y``.
+        points: one row per sample: ``x``, ``y``.
         lines: one row an end of a line: ``x``, ``y``, ``name``.
         ax: axes to draw on; new ones if None.
         title: what the figure shows.
