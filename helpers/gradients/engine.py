@@ -414,9 +414,10 @@ class PerSampleGradients:
         *more: Any,
         seen: Any = None,
     ) -> np.ndarray | None:
-        """Return values; now and then after another look at some of the rows.
+        """Return the values of the rows, now and then after another look at some of them.
 
-        None: the model computes something else than it did when it was traced.
+        The look computes some rows alone, which must have the values that they have among all.
+        The result is None where the model computes something else than when it was traced.
         """
         found, losses = compute(x, y, weights)
         if seen is not None:
@@ -433,7 +434,8 @@ class PerSampleGradients:
         if not same_alone(own_losses, losses, rows, traced.tolerance) or not (
             same_alone(*values) or same_alone(*values, self._noise(*some, *more))
         ):
-            self.certify(x, y)  # this says where
+            # certify raises an error that names the place, if it finds one.
+            self.certify(x, y)
             raise ValueError(COUPLED)
         if not python:
             return found

@@ -142,7 +142,7 @@ def _reach(delta: Tensor, use: Use) -> Tensor:
 
 
 def _deltas(losses: Tensor, uses: Sequence[Use]) -> list[Tensor | None]:
-    """Return the derivative of the summed losses by what each use makes; None: there is none."""
+    """Return the derivative of the summed losses by what each use makes, or None."""
     known = [[t for t in use.op.outputs if t.dtype.is_floating or t.dtype.is_complex]
              for use in uses]  # fmt: skip
     flat = tf.gradients(tf.reduce_sum(losses), [t for outputs in known for t in outputs])

@@ -46,8 +46,10 @@ class Places:
     Attributes:
         axis: the axis.
         outside: number of blocks, each of which holds all samples.
-        inside: number of entries of one sample, side by side; None: it is known with the rows.
-        owners: the sample of each entry, shape ``(size of the axis,)``; None: as the two say.
+        inside: the number of entries of one sample that stand side by side, or None where it is
+            known only with the rows.
+        owners: the sample of each entry, shape ``(size of the axis,)``, or None where the two
+            numbers above tell it.
     """
 
     axis: int
@@ -57,7 +59,7 @@ class Places:
 
     @property
     def size(self) -> Size | None:
-        """Return the size of the axis; None: it is not known."""
+        """Return the size of the axis, or None where it is not known."""
         if self.owners is not None or self.inside is None:
             return None
         return Size(self.outside * self.inside, rows=True, inside=self.inside)
@@ -170,7 +172,7 @@ def _sizes(tensor: Tensor) -> list[Any]:
 
 
 def agreed(found: Sequence[Places | None]) -> Places | None:
-    """Return the places that all have; None: two differ."""
+    """Return the places that all have, or None where two differ."""
     some = [places for places in found if places is not None]
     same = all(p.axis == some[0].axis and p.like(some[0]) for p in some)
     return some[0] if some and same else None
