@@ -254,10 +254,13 @@ def _interval(
         raise ValueError(f"level must be between 0 and 1; got {level}.")
     rng = np.random.default_rng(seed)
     seeds, users = len(statistics), int(codes.max()) + 1
+    # Users and seeds are drawn independently. A draw of seeds is the share that each one has in
+    # it: with three seeds, (2/3, 0, 1/3) is a draw that took the first one twice.
     seed_shares = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=repeats) / seeds
     by_seed = np.column_stack(_draw_users(statistics, codes, repeats, rng))
     centre = by_seed.mean(axis=1)
     from_seeds = (seed_shares * by_seed).sum(axis=1) - centre
+    # Few seeds scatter less than the many that they stand for, so that part is stretched.
     draws = centre + _stretch(seeds, level) * from_seeds
     draws = draws[np.isfinite(draws)]
     if len(draws) < (1 - _MAX_UNDEFINED) * repeats:
@@ -272,6 +275,11 @@ def _interval(
 
 
 def _stretch(seeds: int, level: float) -> float:
+    """Return by how much the scatter of drawn seeds must grow to cover the true mean.
+
+    A bootstrap of n values has the variance of a sample divided by n, not by n - 1, and its
+    quantiles are those of a normal distribution, where n values call for Student's.
+    """
     if seeds == 1:
         return 1.0
     quantile = (1 + level) / 2
@@ -282,7 +290,7 @@ def _stretch(seeds: int, level: float) -> float:
 def _draw_users(
     statistics: list[Statistic], codes: Integers, repeats: int, rng: np.random.Generator
 ) -> list[Floats]:
-    """Return each statistic's value in each draw: one array of shape ``(repeats,)`` a statistic."""
+    """Return each statistic's value in each draw: one array of shape ``(repeats,)`` each."""
     users, step = int(codes.max()) + 1, max(1, _CHUNK // len(codes))
     values: list[list[Floats]] = [[] for _ in statistics]
     for start in range(0, repeats, step):

@@ -47,7 +47,7 @@ def tracin_scores(
 
     It treats every row as if it had taken part alike between two checkpoints.
 
-    Cost: for each checkpoint one gradient of the goal (or one a goal row) and one pass of the
+    Cost: for each checkpoint one gradient of the goal (or one per goal row) and one pass of the
     engine's dot products over all rows.
 
     Args:
@@ -66,7 +66,7 @@ def tracin_scores(
         float64, shape ``(n,)`` or ``(n, t)``; positive is helpful.
 
     Raises:
-        ValueError: there is no checkpoint, or not one rate a checkpoint.
+        ValueError: there is no checkpoint, or not one rate for each checkpoint.
 
     Example:
         >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])

@@ -163,7 +163,7 @@ def logistic_influence(
         x: features, shape ``(n, d)``.
         y: labels in [0, 1], shape ``(n,)``.
         goal: features and labels of the goal's rows.
-        l2: as :func:`converged_logistic`.
+        l2: strength of the penalty, as :func:`converged_logistic` takes it.
 
     Returns:
         float64, shape ``(n,)``; positive is helpful; in nats.
@@ -209,7 +209,7 @@ def logistic_leave_one_out(
     """Return how much the goal's loss rises when a row is left out and the model refitted.
 
     A converged logistic regression is fitted without each row in turn, by Newton's method from the
-    minimum of all rows, to a gradient norm of 1e-10: no estimate, up to rounding. It is the truth
+    minimum of all rows, to a gradient norm of 1e-10. That is exact up to rounding: the truth
     that :func:`helpers.importance.influence_scores` approximates.
 
     Cost: some five steps per row, each ``O(n d)``: the Hessian of all rows serves for every row,
@@ -219,7 +219,7 @@ def logistic_leave_one_out(
         x: features, shape ``(n, d)``.
         y: labels in [0, 1], shape ``(n,)``.
         goal: features and labels of the goal's rows.
-        l2: as :func:`converged_logistic`.
+        l2: strength of the penalty, as :func:`converged_logistic` takes it.
         each: one score for each goal row, in place of one for their mean loss.
         rows: which rows are left out, one at a time; all by default.
         progress: show a bar.

@@ -96,6 +96,7 @@ def importance_table(
 def _score(
     samples: Samples, fitted: Fitted, options: Mapping[str, int], progress: bool
 ) -> pd.DataFrame:
+    """Return the table of :func:`importance_table`, computed anew."""
     rows = samples.rows("train")
     inputs, labels = samples.inputs(rows), samples.labels(rows)
     trainer = Trainer(fitted.kind, inputs, samples.sizes)
@@ -134,11 +135,13 @@ def _score(
         progress=progress,
     )
     table["out_of_fold_error"] = np.abs(unseen - labels)
+    # The margins compare a row's own label with the other one, which must occur.
     both = len(np.unique(labels)) == 2
     table["adjusted_margin"] = adjusted_margins(labels, unseen) if both else np.nan
     table["chance_wrong"] = chance_wrong(labels, unseen, estimated_flip_share(labels, unseen))
     error = np.abs(output_errors(fitted, inputs, labels))
     norm = table["gradient_norm"].to_numpy()
+    # Without an error the norm is 0 as well, and says nothing of the leverage: 0 / 0 stays NaN.
     table["leverage"] = np.divide(norm, error, out=np.full(len(norm), np.nan), where=error > 0)
     table["activation_norm"] = activation_norms(fitted, inputs)
     table["input_saliency"] = input_saliency(fitted, inputs, labels)
