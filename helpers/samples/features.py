@@ -125,7 +125,7 @@ class _Codes:
 
 
 def _optional(name: str, inputs: Inputs) -> list[Ints] | None:
-    """Return the codes of a column in exposures, events and totals; None: the log has it not."""
+    """Return the codes of a column in exposures, events and totals, or None where it is missing."""
     if name not in inputs.exposures or inputs.exposures[name].isna().all():
         return None
     empty = pd.Series([None], dtype=object)

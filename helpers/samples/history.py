@@ -180,7 +180,7 @@ def daily_totals(events: pd.DataFrame) -> pd.DataFrame:
     """Return what happened with each product on each day.
 
     Args:
-        events: one row an event, with ``item_id`` and ``day`` (whole number), and
+        events: one row per event, with ``item_id`` and ``day`` (whole number), and
             optionally ``store_id``, ``query`` and ``price``.
 
     Returns:

@@ -142,7 +142,8 @@ def _check(task: Task) -> None:
 def _taken(events: pd.DataFrame, task: Task) -> tuple[pd.DataFrame, int]:
     """Return the first success of each user, product, period and store, and how many lack one.
 
-    ``own`` is how many events the user had there, of any type.
+    The column ``own`` says how many events, of any type, the user had with the product in that
+    period and store.
     """
     keys = ["user_id", "item_id", *(["store_id"] if "store_id" in task.match_on else [])]
     if keys[-1] not in events:
@@ -160,6 +161,7 @@ def _taken(events: pd.DataFrame, task: Task) -> tuple[pd.DataFrame, int]:
     codes = [pd.factorize(events[key])[0] for key in keys]
     places = join_codes(*codes, period - period.min())
     known, own = np.unique(places, return_counts=True)
+    # A key that is missing, such as an empty store, has no place: places below 0 are left out.
     rows = np.flatnonzero(success & (places >= 0))
     taken = (
         events[[*keys, "event_time"]]
