@@ -150,18 +150,25 @@ def _groups(looks: list[Look], present: list[str]) -> list[Look]:
 
 
 def _look_at_text(path: Path) -> Look:
+    """Return a look at a text file: its head, and slices from further on.
+
+    Raises:
+        DataError: it is no table that can be read. The message gives the reason, not the file.
+    """
     head, slices, size = _bytes(path)
     if not head.strip():
         raise DataError("the file is empty")
     encoding, doubt = guess_encoding(b"\n".join([head, *slices]))
     text = _decode(head, encoding)
     if len(head) < size:
-        text = text[: text.rfind("\n") + 1] or text
+        text = text[: text.rfind("\n") + 1] or text  # the last line is cut through
     delimiter = _guess_delimiter(text)
     names, rows, lines = _read_rows(text, delimiter)
     _check_width(len(names))
-    again = names in rows
+    again = names in rows  # files were joined with their headers
     _check_names(names, rows, again)
+    # A slice begins within a line, which is dropped. In UTF-16 it might begin within a letter,
+    # and then nothing behind it could be read.
     for piece in slices if encoding != "utf-16" else ():
         inner = _decode(piece, encoding).split("\n", 1)[-1]
         rows += _read_rows("\n".join([delimiter.join(names), inner]), delimiter)[1][:2_000]

@@ -165,7 +165,12 @@ def _clock(parts: pd.DataFrame) -> str:
 
 
 def _dates(values: pd.Series, parts: pd.DataFrame, rest: str) -> Iterator[tuple[str, str]]:
-    """Yield the possible formats of the date, each with its doubt."""
+    """Yield the possible formats of the date, each with its doubt.
+
+    A number above 12 is a day: 13/02 decides for day first. Where none occurs, the order is read
+    both ways, since the rows of a log mostly stand in the order of time: 11/02, 12/02, 01/03 goes
+    up all the way if the day is first, and turns back if the month is.
+    """
     sep = parts["s"].mode().iloc[0]
     if parts["a"].str.len().median() == 4:
         yield f"%Y{sep}%m{sep}%d", ""

@@ -50,7 +50,7 @@ class Address:
 
     Attributes:
         host, port: where the server listens.
-        database: the database; empty: none chosen.
+        database: the name of the database; empty where none is chosen.
         user, password: who asks; never part of a message.
         socket: path of a socket on this machine, used instead of host and port.
         tls: ``disabled``, ``preferred``, ``required``, ``verify_ca`` or ``verify_identity``.

@@ -57,7 +57,7 @@ def refuse_nested(file: Path, wanted: Collection[str] | None) -> None:
 
     Args:
         file: the Parquet file.
-        wanted: names of the columns that are used; None: all.
+        wanted: the names of the columns that are used; None means all of them.
 
     Raises:
         DataError: such a column holds several values per row.

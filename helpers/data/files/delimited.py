@@ -56,7 +56,7 @@ class DelimitedFile:
                 f"{delimiter!r:.40}. Correct it in schema.yaml."
             )
         self.file, self.delimiter, self.encoding = file, delimiter, encoding
-        self._begun: list[tuple[int, int, bool]] = []  # of each block: row, line, one row a line
+        self._begun: list[tuple[int, int, bool]] = []  # of each block: row, line, one row per line
         self._lines: tuple[int, np.ndarray] = (-1, np.empty(0))
         with steady(file):
             self.names = self._header(next(self._blocks(), None))
@@ -253,7 +253,7 @@ class DelimitedFile:
 
 
 def _not_utf8(data: bytes) -> int:
-    """Return the place of the first byte that is not UTF-8; -1: there is none."""
+    """Return the place of the first byte that is not UTF-8, or -1."""
     if data.isascii():
         return -1
     view, place = memoryview(data), 0

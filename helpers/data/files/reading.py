@@ -65,7 +65,7 @@ def _open(file: Path, part: StoredTable, progress: bool) -> _Opened:
 
 
 def _wanted(part: StoredTable) -> set[str] | None:
-    """Return the stored columns that a part uses; None: all."""
+    """Return the stored columns that a table uses, or None where it uses all."""
     if not part.columns or part.extra is None:
         return None
     mapped = {stored for several in part.columns.values() for stored in several}

@@ -110,7 +110,7 @@ def _endless(data: bytes, quotes: np.ndarray, line: int, where: str) -> DataErro
 
 
 def _last_row_end(data: bytes, quotes: np.ndarray) -> int:
-    """Return the place after the last line end that stands outside of quotes; 0: none."""
+    """Return the place after the last line end that stands outside of quotes, or 0."""
     stop = len(data)
     while stop > 0:
         # A \r at the very end may be the first half of \r\n.
