@@ -94,7 +94,8 @@ def plot_visible_events(
     """Draw one user's events a day, and what a sample's features may see of them.
 
     Args:
-        table: one row a day: ``day`` (time), ``events``, ``seen`` (True where the features see it).
+        table: one row per day: ``day`` (time), ``events`` and ``seen`` (True where the features
+            see it).
         cutoff: first moment that the features cannot see.
         end: where the period of the label ends.
         ax: axes to draw on; new ones if None.
