@@ -263,7 +263,7 @@ def guess_encoding(content: bytes) -> tuple[str, str]:
         likely = [name for name in likely if name in _EASTERN] or ["gb18030"]
     if not likely:
         raise DataError("its text is in no known encoding; save it as UTF-8")
-    # The two differ in the bytes 80 to 9F only; where none of these occurs, either is right.
+    # cp1252 and latin-1 differ in the bytes 80 to 9F only; without these, either is right.
     if likely[0] == "cp1252" and not re.search(rb"[\x80-\x9f]", content):
         return "latin-1", ""
     others = [name for name in likely[1:] if {name, likely[0]} != {"cp1252", "latin-1"}]
