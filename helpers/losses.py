@@ -1,7 +1,7 @@
 """Two losses and their derivatives: half the squared error, and binary cross-entropy.
 
 The NumPy functions come first. They work on vectors of one length ``(n,)`` and
-return one number a sample, so that nothing is averaged away before somebody asks
+return one number per sample, so that nothing is averaged away before somebody asks
 for it; ``mean_...`` is the reduced form. Whatever NumPy would broadcast is refused,
 because ``(n,)`` against ``(n, 1)`` silently makes an ``(n, n)`` table of wrong losses.
 float32 stays float32; whole numbers and float64 give float64.
@@ -442,7 +442,7 @@ def _matrix(inputs: ArrayLike, *, rows: int | None = None) -> NDArray:
     inputs = np.asarray(inputs)
     if inputs.ndim != 2 or (rows is not None and len(inputs) != rows):
         raise ValueError(
-            f"inputs must have the shape ({rows or 'n'}, d), one row a sample; "
+            f"inputs must have the shape ({rows or 'n'}, d), one row per sample; "
             f"got {inputs.shape}. A single feature is values[:, None]."
         )
     _refuse_not_finite("inputs", inputs)

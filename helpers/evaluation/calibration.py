@@ -39,13 +39,13 @@ def check_scores(scores: ArrayLike, *, name: str = "scores") -> Floats:
 
     Args:
         scores: shape ``(n,)`` or ``(n, 1)``, finite, not empty.
-        name: what the error message calls them.
+        name: what an error message calls the scores.
 
     Returns:
         Shape ``(n,)``, in input order.
 
     Raises:
-        ValueError: no rows, another shape, or a value that is NaN or infinite.
+        ValueError: there are no rows, the shape is another one, or a value that is NaN or infinite.
     """
     values = np.asarray(scores, dtype=np.float64)
     if values.ndim == 2 and values.shape[1] == 1:
@@ -70,9 +70,9 @@ def check_rows(
 
     Args:
         labels: 0 or 1 for each row.
-        scores: one finite number a row.
+        scores: one finite number per row.
         both_classes: whether a metric is asked for that needs a 0 and a 1.
-        name: what the error message calls the scores.
+        name: what an error message calls the scores.
 
     Returns:
         Labels and scores, each of shape ``(n,)``, in input order.
@@ -87,7 +87,7 @@ def check_rows(
         truth = truth[:, 0]
     if truth.shape != values.shape:
         raise ValueError(
-            f"labels and {name} must have one value a row; "
+            f"labels and {name} must have one value per row; "
             f"got {np.shape(labels)} labels and {np.shape(scores)} {name}."
         )
     strange = truth[~np.isin(truth, (0.0, 1.0))]
@@ -125,7 +125,7 @@ def log_loss(labels: ArrayLike, probabilities: ArrayLike) -> float:
 
     Args:
         labels: 0 or 1, shape ``(n,)``.
-        probabilities: of label 1, shape ``(n,)``, in [0, 1].
+        probabilities: probabilities of label 1, shape ``(n,)``, in [0, 1].
 
     Returns:
         0 or more; ``inf`` where a row was certain and wrong.
@@ -185,8 +185,8 @@ def calibration_table(
 
     Args:
         labels: 0 or 1, shape ``(n,)``.
-        probabilities: of label 1, shape ``(n,)``, in [0, 1].
-        bins: how many bins at most.
+        probabilities: probabilities of label 1, shape ``(n,)``, in [0, 1].
+        bins: the largest number of bins.
 
     Returns:
         One row a bin, lowest predictions first: ``rows``, ``mean_prediction``, ``positive_share``.
@@ -226,14 +226,14 @@ def calibration_error(labels: ArrayLike, probabilities: ArrayLike, *, bins: int 
 
     Args:
         labels: 0 or 1, shape ``(n,)``.
-        probabilities: of label 1, shape ``(n,)``, in [0, 1].
-        bins: how many bins at most.
+        probabilities: probabilities of label 1, shape ``(n,)``, in [0, 1].
+        bins: the largest number of bins.
 
     Returns:
         A number in [0, 1]; 0 is best.
 
     Raises:
-        ValueError: as :func:`calibration_table`.
+        ValueError: for the reasons that :func:`calibration_table` has.
 
     Example:
         >>> round(calibration_error([0, 1, 1, 1], [0.1, 0.3, 0.8, 0.8], bins=2), 4)
@@ -335,7 +335,7 @@ def fit_through_noise(
     rate. A standard normal prior on the logarithm of the slope keeps it finite, and positive.
 
     Args:
-        labels: as seen, 0 or 1, shape ``(n,)``, both present.
+        labels: the labels as they are recorded, 0 or 1, shape ``(n,)``, both present.
         logits: log odds of label 1 by a model that did not learn from these rows, shape ``(n,)``.
         down: whether a genuine 1 is turned as often as a genuine 0, or never.
 

@@ -54,7 +54,7 @@ class Interval:
         low: lower end.
         high: upper end.
         level: how often such intervals hold the truth, nominally.
-        repeats: how many draws it rests on.
+        repeats: how many draws the interval rests on.
         users: how many users were drawn from.
         seeds: how many seeds were drawn from; with 1 the interval knows nothing about seeds.
     """
@@ -97,7 +97,7 @@ def bootstrap_by_user(
         seed: start of the random draws.
         level: share of draws between the two ends, in (0, 1).
         lists: which list each row is in, shape ``(n,)``; for the metrics "at k".
-        k: how many rows of a list count.
+        k: how many rows from the top of each list count.
 
     Returns:
         The percentile interval; ``seeds`` is 1.
@@ -154,7 +154,7 @@ def paired_difference(
         seed: start of the random draws.
         level: share of draws between the two ends, in (0, 1).
         lists: which list each row is in, shape ``(n,)``; for the metrics "at k".
-        k: how many rows of a list count.
+        k: how many rows from the top of each list count.
 
     Returns:
         ``estimate`` is the mean over seeds of ``metric(after) - metric(before)``; with S = 1 the
@@ -175,7 +175,7 @@ def paired_difference(
     old, new = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
     if old.ndim != 2 or old.shape != new.shape or not len(old):
         raise ValueError(
-            "before and after must both have shape (seeds, rows), one row of scores a seed; "
+            "before and after must both have shape (seeds, rows), one row of scores per seed; "
             f"got {old.shape} and {new.shape}."
         )
     codes = _user_codes(labels, old.shape[1:], users)
@@ -235,7 +235,7 @@ def paired_worlds(
 
 def _user_codes(labels: ArrayLike, rows: tuple[int, ...], users: ArrayLike) -> Integers:
     if np.shape(labels)[:1] != rows:
-        raise ValueError(f"labels must have one value a row; got {np.shape(labels)} for {rows}.")
+        raise ValueError(f"labels must have one value per row; got {np.shape(labels)} for {rows}.")
     codes, found = group_codes(users, len(np.asarray(labels)), name="users")
     if len(found) < 2:
         raise ValueError(f"an interval over users needs at least 2 users; got {len(found)}.")
@@ -254,10 +254,13 @@ def _interval(
         raise ValueError(f"level must be between 0 and 1; got {level}.")
     rng = np.random.default_rng(seed)
     seeds, users = len(statistics), int(codes.max()) + 1
+    # Users and seeds are drawn independently. A draw of seeds is the share that each one has in
+    # it: with three seeds, (2/3, 0, 1/3) is a draw that took the first one twice.
     seed_shares = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=repeats) / seeds
     by_seed = np.column_stack(_draw_users(statistics, codes, repeats, rng))
     centre = by_seed.mean(axis=1)
     from_seeds = (seed_shares * by_seed).sum(axis=1) - centre
+    # Few seeds scatter less than the many that they stand for, so that part is stretched.
     draws = centre + _stretch(seeds, level) * from_seeds
     draws = draws[np.isfinite(draws)]
     if len(draws) < (1 - _MAX_UNDEFINED) * repeats:
@@ -272,6 +275,11 @@ def _interval(
 
 
 def _stretch(seeds: int, level: float) -> float:
+    """Return by how much the scatter of drawn seeds must grow to cover the true mean.
+
+    A bootstrap of n values has the variance of a sample divided by n, not by n - 1, and its
+    quantiles are those of a normal distribution, where n values call for Student's.
+    """
     if seeds == 1:
         return 1.0
     quantile = (1 + level) / 2
@@ -282,7 +290,7 @@ def _stretch(seeds: int, level: float) -> float:
 def _draw_users(
     statistics: list[Statistic], codes: Integers, repeats: int, rng: np.random.Generator
 ) -> list[Floats]:
-    """Return each statistic's value in each draw: one array of shape ``(repeats,)`` a statistic."""
+    """Return each statistic's value in each draw: one array of shape ``(repeats,)`` each."""
     users, step = int(codes.max()) + 1, max(1, _CHUNK // len(codes))
     values: list[list[Floats]] = [[] for _ in statistics]
     for start in range(0, repeats, step):

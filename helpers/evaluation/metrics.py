@@ -187,7 +187,7 @@ def evaluate(
         logits: log odds of label 1, shape ``(n,)``.
         users: who each row belongs to, shape ``(n,)``.
         lists: which list each row is in, shape ``(n,)``; None where the data has no lists.
-        k: how many rows of a list count.
+        k: how many rows from the top of each list count.
         recalibration: fitted on *other* rows (``valid``) by :func:`fit_recalibration`.
 
     Returns:

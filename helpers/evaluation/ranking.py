@@ -37,7 +37,7 @@ class GroupMean:
 
     Attributes:
         value: the mean; NaN when no group qualifies.
-        groups: how many groups it is the mean of.
+        groups: over how many groups the mean is taken.
         left_out: how many groups have no value, because a class is missing in them.
     """
 
@@ -62,8 +62,8 @@ def group_codes(groups: ArrayLike, rows: int, *, name: str) -> tuple[Integers, N
 
     Args:
         groups: shape ``(rows,)``, any type that can be compared; none missing.
-        rows: how many there must be.
-        name: what the error message calls them.
+        rows: how many entries ``groups`` must have.
+        name: what an error message calls the groups.
 
     Returns:
         Codes of shape ``(rows,)`` and the groups in order of first appearance.
@@ -72,7 +72,7 @@ def group_codes(groups: ArrayLike, rows: int, *, name: str) -> tuple[Integers, N
         ValueError: another length, or a missing value.
     """
     if np.shape(groups) != (rows,):
-        raise ValueError(f"{name} must have shape ({rows},), one a row; got {np.shape(groups)}.")
+        raise ValueError(f"{name} must have shape ({rows},), one per row; got {np.shape(groups)}.")
     codes, found = pd.factorize(pd.Series(groups))
     missing = int((codes < 0).sum())
     if missing:
@@ -105,7 +105,7 @@ def user_metrics(labels: ArrayLike, scores: ArrayLike, users: ArrayLike) -> pd.D
         users: who each row belongs to, shape ``(n,)``.
 
     Returns:
-        One row a user, in order of first appearance: ``user``, ``rows``, ``positives``, ``auc``
+        One row per user, in order of first appearance: ``user``, ``rows``, ``positives``, ``auc``
         (NaN where the user has one class only).
 
     Raises:
@@ -174,10 +174,10 @@ def list_metrics(
         labels: 0 or 1, shape ``(n,)``.
         scores: shape ``(n,)``; each list is ordered by it, highest first.
         lists: which list each row is in, shape ``(n,)``.
-        k: how many rows of a list count; a shorter list counts whole.
+        k: how many rows from the top of each list count; a shorter list counts whole.
 
     Returns:
-        One row a list, in order of first appearance: ``list``, ``rows``, ``positives`` and, NaN
+        One row per list, in order of first appearance: ``list``, ``rows``, ``positives`` and, NaN
         where the list has no positive, ``ndcg`` (gain discounted by ``1 / log2(1 + place)``, over
         the best possible), ``recall`` (share of the list's positives among the first k; below 1
         for certain when there are more than k), ``hit_rate`` (chance of at least one).

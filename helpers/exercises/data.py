@@ -56,6 +56,9 @@ LEAK_CANDIDATES: dict[str, tuple[bool, str]] = {
 }
 
 
+_NO_COLUMN_YET = "Still empty: write the names of the columns that leak, and run the cell again."
+
+
 @never_raises
 def check_00_1(answer: Callable[..., Any]) -> str:
     """Judge ``norm(x, y, z)``, the gradient norm of one sample of a logistic model with a bias.
@@ -126,21 +129,18 @@ def check_01_1(answer: Iterable[str]) -> str:
         'Correct'
     """
     if untouched(answer):
-        return "Still empty: write the names of the columns that leak, and run the cell again."
+        return _NO_COLUMN_YET
     if isinstance(answer, str) or not isinstance(answer, Iterable):
         return not_yet(f"give a set of names in curly brackets; got {answer!r:.60}.")
-    if isinstance(answer, pd.Series) and answer.dtype == bool:
-        answer = answer.to_dict()
-    if isinstance(answer, Mapping) and all(v in (0, 1) for v in answer.values()):
-        answer = [name for name, leaks in answer.items() if leaks]
-    some = itertools.islice(answer, 100)  # an iterable may have no end
-    named = {str(name).strip(" `'\"").lower().replace("_", " ") for name in some}
+    named = _names_in(answer)
     if not named:
-        return "Still empty: write the names of the columns that leak, and run the cell again."
+        return _NO_COLUMN_YET
     if unknown := sorted(named - set(LEAK_CANDIDATES)):
         return not_yet(
             f'there is no column "{unknown[0]:.40}"; choose from {", ".join(LEAK_CANDIDATES)}.'
         )
+    # A column that was named wrongly is explained at once. One that is missing is not named:
+    # the reader gets the question to ask instead, so that the answer stays to be found.
     for name, (leaks, reason) in LEAK_CANDIDATES.items():
         if name in named and not leaks:
             return not_yet(f'"{name}" {reason}')
@@ -152,6 +152,25 @@ def check_01_1(answer: Iterable[str]) -> str:
             "Sunday before the week, for products that are bought and for those that are not?"
         )
     return "Correct: all three need something that happens after the cutoff."
+
+
+def _names_in(answer: Iterable[str]) -> set[str]:
+    """Return the columns that an answer names, spelled as ``LEAK_CANDIDATES`` spells them.
+
+    Args:
+        answer: names in any order; or a mapping or a Series of true and false by name, which
+            stands for the names that are true.
+
+    Example:
+        >>> _names_in({"Price_paid": True, "basket size": False})
+        {'price paid'}
+    """
+    if isinstance(answer, pd.Series) and answer.dtype == bool:
+        answer = answer.to_dict()
+    if isinstance(answer, Mapping) and all(v in (0, 1) for v in answer.values()):
+        answer = [name for name, leaks in answer.items() if leaks]
+    some = itertools.islice(answer, 100)  # an iterable may have no end
+    return {str(name).strip(" `'\"").lower().replace("_", " ") for name in some}
 
 
 @never_raises

@@ -93,7 +93,7 @@ def check_08_3(answer: Any, scores: ArrayLike, marked: ArrayLike) -> str:
 
     Args:
         answer: a share.
-        scores: of all rows, higher is more suspicious, shape ``(n,)``.
+        scores: the scores of all rows; a higher one is more suspicious, shape ``(n,)``.
         marked: which rows are wrong, shape ``(n,)``.
     """
     if untouched(answer):

@@ -154,7 +154,7 @@ def check_02_3(answer: Callable[..., Any]) -> str:
         return not_yet(hint)
     if fault := shape_fault(got, right.shape):
         mixed = "" if got.size == 4 else " Is something averaged, or broadcast to a table?"
-        return not_yet(f"one number a sample should come back, shape (4,); {fault}{mixed}")
+        return not_yet(f"one number per sample should come back, shape (4,); {fault}{mixed}")
     if not same(got, right):
         rule = "try y = 1, z = 2: a slope of about -0.1192 should come back."
         return probe(answer, lambda y, z: sigmoid(z) - y, y, logit, rule=rule)
@@ -293,8 +293,8 @@ def _wrong_slopes(y: NDArray, logit: NDArray) -> Mapping[str, NDArray]:
         "this is divided by N. One sample's slope knows nothing of the other samples.": (
             right / len(y)
         ),
-        "this is the mean over the samples. Return one number a sample.": right.mean(),
-        "this is the sum over the samples. Return one number a sample.": right.sum(),
+        "this is the mean over the samples. Return one number per sample.": right.mean(),
+        "this is the sum over the samples. Return one number per sample.": right.sum(),
     }
 
 

@@ -112,7 +112,7 @@ def check_03_3(
     """Judge a mixed rule: its AUC on these labels must beat ``best_rule``.
 
     Args:
-        answer: one score a row.
+        answer: one score per row.
         labels: shape ``(n,)``.
         best_rule: AUC of the better rule alone.
         raw: the rows' columns ``item_events_28d`` and ``user_item_events``; then rows that are
@@ -169,7 +169,7 @@ def check_04_2(answer: Callable[..., Any]) -> str:
             np.abs(p - y) * np.linalg.norm(x, axis=1)
         ),
         "this is the squared norm; take the root.": right**2,
-        "the norm runs over the wrong axis: one number a sample, axis=1.": (
+        "the norm runs over the wrong axis: one number per sample, axis=1.": (
             np.linalg.norm(gradients, axis=0)
         ),
         "this is the error alone; multiply by the leverage sqrt(||x||^2 + 1).": np.abs(p - y),
@@ -188,7 +188,7 @@ def check_04_2(answer: Callable[..., Any]) -> str:
     if hint := matching_hint(got, mistakes, right):
         return not_yet(hint)
     if fault := shape_fault(got, right.shape):
-        return not_yet(f"shape {right.shape} should come back, one norm a sample; {fault}")
+        return not_yet(f"shape {right.shape} should come back, one norm per sample; {fault}")
     if same(np.abs(got), right) and (got < 0).any():
         return not_yet("a norm is never negative: take |p - y|.")
     if same(got, right):
@@ -243,7 +243,7 @@ def _as_ids(answer: Any) -> set[int] | str:
         return f"ten sample ids are wanted, in a list; got {type(answer).__name__}."
     values = np.ravel(np.asarray(list(answer) if isinstance(answer, set | frozenset) else answer))
     if values.dtype.kind == "b":
-        return "this is a mask, one yes or no a row. The ids of its rows are wanted."
+        return "this is a mask, one yes or no per row. The ids of its rows are wanted."
     if values.dtype.kind == "O":
         values = np.array(values.tolist())
     if values.dtype.kind == "f" and not np.isfinite(values).all():
@@ -286,7 +286,7 @@ def check_05_2(answer: Callable[..., Any]) -> str:
     if hint := matching_hint(got, mistakes, plan.weight):
         return not_yet(hint)
     if fault := shape_fault(got, (4,)):
-        return not_yet(f"one weight a row should come back; {fault}")
+        return not_yet(f"one weight per row should come back; {fault}")
     if same(got, plan.weight):
         fault = fault_elsewhere(answer, _draw_weights, np.array([0.2, 0.8]))
         return fault or "Correct: 1 / (N p). Under the draw every row counts as much as before."

@@ -18,10 +18,10 @@ def check_04_4(model: Any, loss: Any, x: Any, y: Any, norms: ArrayLike | None) -
 
     Args:
         model: a Keras model.
-        loss: ``loss(y, prediction)``, one value a row.
+        loss: ``loss(y, prediction)``, one value per row.
         x: its inputs, some rows; at most 50 of them are looked at, spread evenly.
         y: their labels.
-        norms: one a row.
+        norms: one per row.
     """
     if any(untouched(part) for part in (model, loss, x, y, norms)):
         return STILL_EMPTY
@@ -49,7 +49,7 @@ def _judge_norms(model: Any, loss: Any, x: Any, y: Any, norms: Any) -> str:
     if isinstance(got, str):
         if not isinstance(vector(np.atleast_1d(norms), 1), str):
             return not_yet(
-                "this is one number: the length of the batch's gradient. Give one a row."
+                "this is one number: the length of the batch's gradient. Give one per row."
             )
         return got
     places = np.linspace(0, n - 1, few).astype(int)
@@ -97,7 +97,7 @@ def _fault_of_loss(model: Any, loss: Any, x: Any, y: Any) -> str:
         return "take at least two rows; with one alone many mistakes do not show."
     shape, alone = _losses(model, loss, x, y)
     if shape != (n,) and np.prod(shape) == 1:
-        return 'the loss is one number for all rows; one a row is needed (reduction="none").'
+        return 'the loss is one number for all rows; one per row is needed (reduction="none").'
     predicted = tuple(getattr(model(x, training=False), "shape", ()))
     stretched = (np.shape(y), predicted) == ((n,), (n, 1))
     if stretched and (shape == (n, n) or (not alone and _losses(model, loss, x, y[:, None])[1])):
@@ -106,7 +106,7 @@ def _fault_of_loss(model: Any, loss: Any, x: Any, y: Any) -> str:
             "Give both the same shape: prediction[:, 0]."
         )
     if shape != (n,):
-        return f"the loss must give one value a row, shape ({n},); it gives {shape}."
+        return f"the loss must give one value per row, shape ({n},); it gives {shape}."
     if not alone:
         return (
             "a row alone has another loss than among the others: does a layer or the loss average "

@@ -148,9 +148,9 @@ def _as_a_count(factor: float, want: NDArray) -> str:
     rows = len(want)
     if np.isclose(factor, 1 / rows):
         return f" Is it divided by the number of rows, {rows}?"
-    return f" Is a division by the number of rows, {rows}, missing?" * bool(
-        np.isclose(factor, rows)
-    )
+    if np.isclose(factor, rows):
+        return f" Is a division by the number of rows, {rows}, missing?"
+    return ""
 
 
 def _exchanged(answer: Any, right: Right, inputs: Sequence[Any], got: NDArray) -> str:

@@ -85,7 +85,7 @@ def vector(answer: Any, size: int) -> NDArray | str:
     if isinstance(got, str):
         return not_yet(got)
     if fault := shape_fault(got, (size,)):
-        return not_yet(f"{size} numbers are wanted, one a row; {fault}")
+        return not_yet(f"{size} numbers are wanted, one per row; {fault}")
     if not np.isfinite(got).all():
         return not_yet("some numbers are NaN or infinite. Is something divided by 0?")
     return got
@@ -134,9 +134,10 @@ def matching_hint(
     """Return the hint of the first mistake that gives these numbers, else "".
 
     Args:
-        got: what the answer gave.
-        mistakes: by its hint, what each mistake gives.
-        right: what is wanted; then its numbers in another order are a mistake, too.
+        got: the numbers that the answer gave.
+        mistakes: the numbers that each mistake gives, under the hint to it.
+        right: the numbers that are wanted. If they are given, rounding them or returning them in
+            another order is a mistake, too.
     """
     for hint, wrong in mistakes.items():
         if same(got, np.asarray(wrong)):
@@ -149,7 +150,7 @@ def matching_hint(
     if right is None or got.ndim != 1 or got.shape != right.shape or same(got, right):
         return ""
     turned = same(np.sort(got), np.sort(right))
-    return "these are the right numbers, but in another order than the rows." * turned
+    return "these are the right numbers, but in another order than the rows." if turned else ""
 
 
 def same(got: NDArray, want: NDArray) -> bool:

@@ -4,7 +4,7 @@ Sample ``i`` has the loss ``l_i`` and the gradient ``g_i = dl_i / dtheta`` by al
 trainable parameters. Its length ``||g_i||`` is the importance score of the
 article. There are three ways to it, from slow and plain to fast and general:
 
-- ``naive_norms``: one ``GradientTape`` a sample. Every other way is checked against it.
+- ``naive_norms``: one ``GradientTape`` per sample. Every other way is checked against it.
 - ``dense_gradient_norms``: the formula for one dense layer, so for linear and logistic models.
 - ``PerSampleGradients``: a whole batch for about the price of one gradient step.
 

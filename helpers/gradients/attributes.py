@@ -85,14 +85,19 @@ def _is_functional(value: Any) -> bool:
 
 
 def wiring_of(value: Any) -> list[tuple[str, Any]]:
-    """Return which operation of a functional model reads which; the name of an input."""
+    """Return which operation of a functional model reads which, and the name of an input.
+
+    Two models with equal layers may join them differently, which no attribute of a layer shows.
+    """
     if isinstance(value, keras.layers.InputLayer):
         given = not re.fullmatch(r"(input_layer|keras_tensor)(_\d+)?", value.name)
         return [(".name", value.name if given else "")]
     if not _is_functional(value):
         return []
+    # A layer may have been called in other models as well: only this model's calls count.
     inside = {id(node) for level in value._nodes_by_depth.values() for node in level}
     nodes = {op: [n for n in op._inbound_nodes if id(n) in inside] for op in value._operations}
+    # Names that Keras numbers differ from run to run, so operations are told by their place.
     place = {id(op): number for number, op in enumerate(nodes)}
 
     def linked(part: Any) -> Any:

@@ -41,7 +41,7 @@ def tolerance_of(*dtypes: str) -> float:
 
 
 def random_weights(n: int) -> np.ndarray:
-    """Return one weight a row, powers of two in a random order, the same ones every time.
+    """Return one weight per row, powers of two in a random order, the same ones every time.
 
     To multiply by a power of two rounds nothing off. So all that a row alone contributes to is
     multiplied exactly, also where large numbers cancel, and any difference comes from another row.
@@ -88,8 +88,9 @@ def see_independent(
     """Return whether values that are linear in a row's weight behave as if rows were independent.
 
     Args:
-        values: of some rows, each loss multiplied by a weight: ``values(rows, weights)``.
-        n: number of rows; at least 2.
+        values: ``values(rows, weights)`` returns the values of some rows when each loss is
+            multiplied by its weight.
+        n: the number of rows, at least 2.
         tolerance: how far rounding alone may move a value, as a share of the largest one.
         noise: how large the numbers are that cancel in each row's value, shape ``(n,)``; rounding
             may move it by that share of them, too.
@@ -124,7 +125,8 @@ def same_alone(
         among: values of all rows, shape ``(n,)``.
         rows: places of the ``k`` rows among the ``n``.
         tolerance: how far rounding alone may move a value, as a share of the yardstick.
-        noise: as :func:`see_independent`, of the ``k`` rows.
+        noise: how large the numbers are that cancel in the value of each of the ``k`` rows, as
+            :func:`see_independent` takes it.
 
     Example:
         >>> same_alone(np.array([2.0]), np.array([1.0, 2.0]), np.array([1]), 1e-4)

@@ -17,7 +17,7 @@ _PLAIN = (type(None), bool, int, float, complex, str, bytes, range, type(...), t
 
 
 def plain_text(value: Any) -> str | None:
-    """Return a value as text that tells it from every other value; None: it has parts.
+    """Return a value as text that tells it from every other, or None where it has parts.
 
     Example:
         >>> plain_text(1), plain_text(1.0), plain_text((1, "a")), plain_text([1])

@@ -82,6 +82,11 @@ class Contents:
 
 
 def _function(value: types.FunctionType) -> Contents:
+    """Return a function taken apart into its code and whatever that code can read.
+
+    The code alone does not tell a function from another: values in its closure, default values
+    and globals are parts, too. A plain function of a library is known by its name and version.
+    """
     code, library = value.__code__, in_library(value.__code__.co_filename)
     if library and (is_offered(value) or not (value.__closure__ or value.__dict__)):
         return Contents(f"function {library_name(value)} {code.co_firstlineno}", of_library=True)

@@ -42,7 +42,7 @@ def dense_gradient_norms(inputs: np.ndarray, errors: np.ndarray) -> np.ndarray:
     for name, array in {"inputs": inputs, "errors": errors}.items():
         if array.ndim != 2:
             raise ValueError(
-                f"{name} must be 2-D, one row a sample; got shape {array.shape}. "
+                f"{name} must be 2-D, one row per sample; got shape {array.shape}. "
                 "Make a column of n numbers with array[:, None]."
             )
     if len(inputs) != len(errors):

@@ -52,7 +52,7 @@ _CHANGED = (
 )
 
 
-#: From inputs, labels and weights of rows to one number a row, and their losses.
+#: From inputs, labels and weights of rows to one number per row, and their losses.
 Compute: TypeAlias = Callable[[Inputs, Inputs, Any], tuple[np.ndarray, Tensor]]
 
 
@@ -74,7 +74,7 @@ class PerSampleGradients:
 
     Args:
         model: a Keras model; it is called with ``training=False``, so dropout is off.
-        loss: ``loss(y, prediction)`` returning one value a row, shape ``(n,)``; or a loss of
+        loss: ``loss(y, prediction)`` returning one value per row, shape ``(n,)``; or a loss of
             Keras, an object or its name, whose reduction is removed; or, left out, the loss that
             the model was compiled with.
 
@@ -116,7 +116,7 @@ class PerSampleGradients:
 
         Raises:
             UnsupportedOperation: a variable is used in a way that no rule covers.
-            ValueError: row counts differ, the loss is not one value a row or depends on no
+            ValueError: row counts differ, the loss is not one value per row or depends on no
                 trainable variable, it takes logits and gets probabilities or the other way
                 round, or the rows are coupled (see ``certify``).
 
@@ -142,17 +142,18 @@ class PerSampleGradients:
         Args:
             x: inputs, shape ``(n, ...)``, or a dict, list or tuple of such arrays.
             y: labels, in the same way.
-            direction: one array a trainable variable, of the same shapes and order as
+            direction: one array per trainable variable, of the same shapes and order as
                 ``model.trainable_variables``. For example the gradient on other rows. Tensors
                 are not copied.
-            sample_weight: as ``norms``.
+            sample_weight: ``w_i``, shape ``(n,)``, as :meth:`norms` takes it.
 
         Returns:
             Dot products over all trainable variables, float64, shape ``(n,)``.
 
         Raises:
             UnsupportedOperation: a variable is used in a way that no rule covers.
-            ValueError: as ``norms``, or the direction's shapes are wrong.
+            ValueError: for the reasons that :meth:`norms` has, or the direction's shapes are
+                wrong.
         """
         x, y = self._traces.prepared(x, y)
         variables = self.model.trainable_variables
@@ -243,8 +244,8 @@ class PerSampleGradients:
 
         Raises:
             UnsupportedOperation: a variable is used in a way that no rule covers.
-            ValueError: as ``norms``, batch_size is below 1, there are no rows, or a column is
-                missing.
+            ValueError: for the reasons that :meth:`norms` has, batch_size is below 1, there are
+                no rows, or a column is missing.
 
         Warns:
             RuntimeWarning: norms are NaN or infinite; it names their rows.
@@ -280,16 +281,17 @@ class PerSampleGradients:
 
         Finished pieces are kept in the folder ``<out>.pieces`` until the file is complete. A call
         that was stopped, by Ctrl-C or by a killed process, goes on from them when it is made
-        again. Not under another model or loss, nor on other rows: all rows are read again, and some
-        of the norms are computed again. A model or a loss that cannot be looked into (see
-        ``fingerprint``) begins anew. The file itself is there whole or not at all.
+        again. It does not go on under another model or loss, nor on other rows; to tell, all rows
+        are read again, and some of the norms are computed again. A model or a loss that cannot
+        be looked into (see ``fingerprint``) begins anew. The file itself is there whole or not at
+        all.
 
         Args:
             out: the file; it gets the columns ``row``, counted from 0, and ``gradient_norm``.
-            x: as :meth:`norms_over`, like all that follows.
+            x: inputs in any of the forms that :meth:`norms_over` takes.
             y: labels, for arrays only.
             label: the column of labels, for Parquet only.
-            batch_size: rows in one batch.
+            batch_size: rows in one batch; memory grows with it. A dataset has its own.
             progress: show a progress bar.
 
         Returns:
@@ -297,7 +299,8 @@ class PerSampleGradients:
 
         Raises:
             UnsupportedOperation: a variable is used in a way that no rule covers.
-            ValueError: as ``norms_over``, or the pieces come from another model, loss or rows.
+            ValueError: for the reasons that :meth:`norms_over` has, or the pieces come from
+                another model, loss or rows.
 
         Warns:
             RuntimeWarning: norms are NaN or infinite; it names their rows. Or pieces could not be
@@ -343,18 +346,32 @@ class PerSampleGradients:
         return max(layers, self._traces.tolerance)
 
     def _run(self, name: str, x: Inputs, y: Inputs, weight: Any, *more: Any) -> np.ndarray:
-        """Return the values of a traced function, as float64, once the rows are certified."""
+        """Return the values of a traced function for one batch.
+
+        Args:
+            name: which function: "norms" or "dots".
+            x: inputs of the batch.
+            y: labels of the batch.
+            weight: the rows' weights, or None where each counts as it is.
+            more: what the function takes besides; for "dots" the direction.
+
+        Returns:
+            One number per row, float64. The rows were found to be independent of each other.
+        """
         x, y = self._traces.prepared(x, y)
         self._traces.renew_if_changed()
         n = count_rows(y)
         weights = weights_of(weight, n)
         traced = self._traces.function(name, x, y, weights, *more)
         compute = _fitting(traced) if name == "norms" else traced
+        # A single row has no other to depend on, so it proves nothing and needs no proof.
         if n > 1 and not traced.certified:
             found = self._certified(traced, compute, x, y, weights, *more)
         else:
             found = self._looked_at(traced, compute, x, y, weights, *more)
-        if found is None:  # the Python of the model has changed
+        if found is None:
+            # What the model reads in Python has changed in a way that showed only now, in the
+            # values. The old traces are gone, so the same call now traces the model as it is.
             return self._run(name, x, y, weight, *more)
         return found
 
@@ -369,8 +386,12 @@ class PerSampleGradients:
             return compute(take_rows(first[0], rows), take_rows(first[1], rows), w)[0]
 
         n, tolerance = count_rows(first[1]), traced.tolerance
+        # The quick proof may fail for two reasons. Rows that are coupled make certify raise an
+        # error that names the place. Otherwise large numbers may have cancelled in a row's
+        # value, and left rounding that is large beside it: then the proof is taken once more,
+        # and allows for the size of what has cancelled.
         if not see_independent(values, n, tolerance):
-            self.certify(*first)  # this says where
+            self.certify(*first)
             if not see_independent(values, n, tolerance, self._noise(*first, *more)):
                 raise ValueError(COUPLED)
         found = self._looked_at(traced, compute, x, y, weights, *more, seen=first)
@@ -393,9 +414,10 @@ class PerSampleGradients:
         *more: Any,
         seen: Any = None,
     ) -> np.ndarray | None:
-        """Return values; now and then after another look at some of the rows.
+        """Return the values of the rows, now and then after another look at some of them.
 
-        None: the model computes something else than it did when it was traced.
+        The look computes some rows alone, which must have the values that they have among all.
+        The result is None where the model computes something else than when it was traced.
         """
         found, losses = compute(x, y, weights)
         if seen is not None:
@@ -412,7 +434,8 @@ class PerSampleGradients:
         if not same_alone(own_losses, losses, rows, traced.tolerance) or not (
             same_alone(*values) or same_alone(*values, self._noise(*some, *more))
         ):
-            self.certify(x, y)  # this says where
+            # certify raises an error that names the place, if it finds one.
+            self.certify(x, y)
             raise ValueError(COUPLED)
         if not python:
             return found
@@ -450,9 +473,9 @@ def _rescaled(
     A loss that is ``2**60`` times larger has a gradient that is ``2**60`` times larger.
 
     Args:
-        norms: as they came.
-        weights: one a row.
-        again: the norms of some rows under other weights.
+        norms: the norms as they were computed; they are changed in place.
+        weights: one weight per row.
+        again: returns the norms of the rows at some places under other weights.
     """
     small, large = (norms < _SMALLEST) & (weights != 0), ~np.isfinite(norms)
     for rows, factor in ((np.flatnonzero(small), 2.0**60), (np.flatnonzero(large), 2.0**-60)):

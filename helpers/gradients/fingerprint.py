@@ -50,7 +50,7 @@ class Asked:
 
     Attributes:
         module: the module.
-        name: of the value in it.
+        name: the name of the value in that module.
     """
 
     module: types.ModuleType
@@ -67,9 +67,9 @@ class Found:
     """One object among all that can be reached.
 
     Attributes:
-        path: where, for a reader: ``loss closure settings.tau``.
+        path: where it was found, in words for a reader: ``loss closure settings.tau``.
         value: the object.
-        contents: of it.
+        contents: the object taken apart.
         parts: the places of its parts in the order of their finding, or a plain part as text.
     """
 
@@ -83,7 +83,7 @@ def fingerprint(**things: Any) -> Fingerprint:
     """Return a fingerprint of functions, models or any other objects.
 
     Args:
-        things: by the name that a sentence about them may use.
+        things: the objects, each under the name that a sentence about it may use.
 
     Example:
         >>> def scaled(by):

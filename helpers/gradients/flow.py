@@ -40,7 +40,7 @@ class Flow:
 
     Attributes:
         model: a Keras model.
-        loss: ``loss(y, prediction)``, one value a row.
+        loss: ``loss(y, prediction)``, one value per row.
         places: variable, layer and operation of each use, by the name of its operations.
         links: what is between the outputs and the loss, as the last trace has shown it.
     """
@@ -142,7 +142,7 @@ def _reach(delta: Tensor, use: Use) -> Tensor:
 
 
 def _deltas(losses: Tensor, uses: Sequence[Use]) -> list[Tensor | None]:
-    """Return the derivative of the summed losses by what each use makes; None: there is none."""
+    """Return the derivative of the summed losses by what each use makes, or None."""
     known = [[t for t in use.op.outputs if t.dtype.is_floating or t.dtype.is_complex]
              for use in uses]  # fmt: skip
     flat = tf.gradients(tf.reduce_sum(losses), [t for outputs in known for t in outputs])

@@ -43,7 +43,7 @@ __all__ = [
 
 Tensor: TypeAlias = Any
 
-# Above this many ids a sample the table of equal pairs costs more than grouping the ids.
+# Above this many ids per sample the table of equal pairs costs more than grouping the ids.
 _MOST_PAIRED_IDS = 64
 #: Gradients that have to be written out are so for some samples at a time: 16 MB of float32.
 MOST_ENTRIES = 2**22
@@ -151,7 +151,7 @@ class Rows(_Factors):
 
     Attributes:
         ids: which row of the table each of ``S`` look-ups read, shape ``(B, S)``.
-        deltas: what the loss says of each look-up, shape ``(B, S, d)``.
+        deltas: the derivative of the loss by what each look-up returned, shape ``(B, S, d)``.
     """
 
     ids: Tensor
@@ -221,8 +221,8 @@ def squared_norms(forms: Sequence[Form], size: int) -> Tensor:
     little. Samples of which it leaves too little are computed again, with more digits.
 
     Args:
-        forms: what each use adds to the gradient.
-        size: number of entries of the variable.
+        forms: what each use of a variable adds to its gradient.
+        size: the number of entries of that variable.
     """
     parts = merge(forms, size)
     if len(parts) == 1 and not (isinstance(parts[0], Outers) and parts[0].by_pairs):
@@ -370,10 +370,10 @@ def by_slices(
     """Return a function of all samples, computed for some of them at a time.
 
     Args:
-        function: from forms of some samples to one number a sample.
-        forms: of all samples.
-        batch: number of samples, a scalar tensor of int32.
-        rows: how many at a time.
+        function: takes the forms of some samples and returns one number per sample.
+        forms: the forms of all samples.
+        batch: the number of samples, a scalar tensor of int32.
+        rows: how many samples are taken at a time.
     """
 
     def step(start: Tensor, done: tf.TensorArray) -> tuple[Tensor, tf.TensorArray]:

@@ -46,9 +46,9 @@ class _Piece:
     """A finished piece.
 
     Attributes:
-        file: with its norms.
-        start: its first row.
-        end: the row behind its last one.
+        file: the file that holds its norms.
+        start: the number of its first row.
+        end: the number of the row behind its last one.
         facts: the digests of what it was made by and from, and of its norms.
     """
 

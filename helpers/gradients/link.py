@@ -161,8 +161,8 @@ def bounds_of(tensor: Tensor, depth: int = 30) -> Bounds:
     """Return between which bounds a traced tensor lies, whatever the rows and the weights are.
 
     Args:
-        tensor: of a graph.
-        depth: how many operations are looked at on the way back.
+        tensor: a tensor of a traced graph.
+        depth: how many operations are looked at on the way back from it.
 
     Example:
         >>> @tf.function(autograph=False)

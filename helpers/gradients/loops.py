@@ -58,7 +58,7 @@ def loops_written_out() -> Iterator[None]:
 
 
 def _known(value: Any) -> np.ndarray | None:
-    """Return the value of a tensor that depends on no rows and no variables; None: it may.
+    """Return the value of a tensor, or None where it may depend on rows or variables.
 
     Sums and comparisons of known numbers are known, as a loop's counter is.
     """
@@ -90,7 +90,12 @@ def _as_known(value: Any) -> Any:
 
 
 def _loop(original: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """Run a loop's steps one after the other, if their number is known."""
+    """Run a loop's steps one after the other, if their number is known.
+
+    The steps then stand in the graph as plain operations, whose uses of variables can be seen;
+    a loop of TensorFlow hides them. Where the number of steps turns out not to be known, what
+    has been written out so far is left unused, and the loop is made as it would have been.
+    """
     given = inspect.signature(original).bind(*args, **options)
     given.apply_defaults()
     values = given.arguments
@@ -105,6 +110,7 @@ def _loop(original: Callable[..., Any], *args: Any, **options: Any) -> Any:
         if go is None or steps == _MOST_STEPS:
             return original(*args, **options)
         made = values["body"](*state)
+        # The body may return a list, a tuple or one tensor, or its list within another one.
         made = list(made) if isinstance(made, list | tuple) else [made]
         if len(made) == 1 < len(state) and isinstance(made[0], list | tuple):
             made = list(made[0])

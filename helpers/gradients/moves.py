@@ -109,9 +109,10 @@ def _one_hot(op: Any, known: Known, batch: Tensor) -> Places | None:
 
 
 def letters_of(op: Any) -> tuple[str, str, str] | None:
-    """Return the letters of both inputs and of the output of a product; None: it is another.
+    """Return the letters of both inputs and of the output of a product.
 
-    An axis of size 1 that is repeated has the letter ``.``.
+    The result is None where the operation multiplies more or less than two tensors, or tensors
+    whose number of axes is not known. An axis of size 1 that is repeated has the letter ``.``.
 
     Example:
         >>> with tf.Graph().as_default():
@@ -130,6 +131,8 @@ def letters_of(op: Any) -> tuple[str, str, str] | None:
         return None
     outer = "abcdefghijklmnopqrstuvw"[: ranks[2] - 2]
     i, j, k = "cde" if len(outer) < 3 else "xyz"
+    # The last two axes are those of the matrices. The axes before them are lined up from the
+    # right, as NumPy broadcasts them, so a tensor with fewer axes has the last of the letters.
     parts = []
     for tensor, pair, turn in zip(op.inputs, (i + j, j + k), turned, strict=True):
         own = outer[len(outer) - (tensor.shape.rank - 2) :]

@@ -1,4 +1,4 @@
-"""The plain way to per-sample gradients: one GradientTape a sample.
+"""The plain way to per-sample gradients: one GradientTape per sample.
 
 It is slow, some hundred to a thousand times slower than a batch, and easy to trust.
 Everything else in this package is tested against it.
@@ -69,7 +69,7 @@ def naive_gradients(
         does not depend on gets zeros.
 
     Raises:
-        ValueError: as ``naive_norms``, or there is no such row.
+        ValueError: for the reasons that :func:`naive_norms` has, or there is no such row.
 
     Example:
         The model predicts 0 where 3 is right, so dl/db = 0 - 3 and dl/dw = (0 - 3) * 2.
@@ -92,7 +92,7 @@ def naive_gradients(
     if tf.size(value) != 1:
         raise ValueError(
             f"The loss of one row must be one number; it has shape {tuple(value.shape)}. "
-            "Return one value a row, not one an output."
+            "Return one value per row, not one per output."
         )
     variables = [v.value for v in model.trainable_variables]
     gradients = tape.gradient(value, variables)

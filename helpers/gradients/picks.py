@@ -73,7 +73,7 @@ def _split(op: Any, known: Known, batch: Tensor) -> list[Places | None] | Places
 
 
 def _blocks_in(size: Size | None, inside: int | None) -> int | None:
-    """Return how many whole blocks a size is; None: it is not known, or is no whole number."""
+    """Return how many whole blocks a size is, or None where it is not known or not whole."""
     if size is None or not size.rows or not inside or size.count % inside:
         return None
     return size.count // inside

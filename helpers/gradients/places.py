@@ -1,6 +1,6 @@
 """Where the samples stand in a tensor of the traced graph.
 
-The rows of a batch begin on the first axis, one entry a sample. Models move them: a transpose to
+The rows of a batch begin on the first axis, one entry per sample. Models move them: a transpose to
 another axis, a reshape into ``(B * T, d)`` with each sample's positions side by side, a
 concatenation of two towers' rows into ``(2 * B, d)`` with block after block, a mask into entries
 of which each sample has another number. Only who follows them can say which entry of a delta
@@ -46,8 +46,10 @@ class Places:
     Attributes:
         axis: the axis.
         outside: number of blocks, each of which holds all samples.
-        inside: number of entries of one sample, side by side; None: it is known with the rows.
-        owners: the sample of each entry, shape ``(size of the axis,)``; None: as the two say.
+        inside: the number of entries of one sample that stand side by side, or None where it is
+            known only with the rows.
+        owners: the sample of each entry, shape ``(size of the axis,)``, or None where the two
+            numbers above tell it.
     """
 
     axis: int
@@ -57,7 +59,7 @@ class Places:
 
     @property
     def size(self) -> Size | None:
-        """Return the size of the axis; None: it is not known."""
+        """Return the size of the axis, or None where it is not known."""
         if self.owners is not None or self.inside is None:
             return None
         return Size(self.outside * self.inside, rows=True, inside=self.inside)
@@ -124,8 +126,8 @@ def entries_of_samples(tensor: Tensor, places: Places, batch: Tensor) -> Tensor:
     """Return the tensor with the samples on its first axis.
 
     Args:
-        tensor: any, with the samples where ``places`` say.
-        places: where they stand.
+        tensor: any tensor in which the samples have places.
+        places: where the samples stand in it.
         batch: the number of samples, a scalar tensor.
 
     Returns:
@@ -170,7 +172,7 @@ def _sizes(tensor: Tensor) -> list[Any]:
 
 
 def agreed(found: Sequence[Places | None]) -> Places | None:
-    """Return the places that all have; None: two differ."""
+    """Return the places that all have, or None where two differ."""
     some = [places for places in found if places is not None]
     same = all(p.axis == some[0].axis and p.like(some[0]) for p in some)
     return some[0] if some and same else None

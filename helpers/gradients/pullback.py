@@ -63,8 +63,8 @@ def squared_norms_of(number: int, handle: Tensor, size: int, parts: Sequence[Par
     Args:
         number: the variable's place in the list of trainable variables.
         handle: the variable in the traced graph.
-        size: number of its entries.
-        parts: its uses.
+        size: the number of its entries.
+        parts: what each use of it adds to the gradient.
     """
     parts = [part for part in parts if number in part.source.numbers]
     kind, batch = parts[0].form.dtype, parts[0].use.batch
@@ -95,10 +95,10 @@ def scales_of(number: int, handle: Tensor, size: int, parts: Sequence[Part]) -> 
     norms. So two computations of one norm may differ by that much, however small the norm is.
 
     Args:
-        number: as :func:`squared_norms_of`, like all that follows.
+        number: the variable's place in the list of trainable variables.
         handle: the variable in the traced graph.
-        size: number of its entries.
-        parts: its uses.
+        size: the number of its entries.
+        parts: what each use of it adds to the gradient.
     """
     found = []
     for part in (own for p in parts for own in _through_rows(p, number, handle)):

@@ -130,7 +130,7 @@ def forms_through_rows(form: Rows, tensor: Tensor, handle: Tensor) -> list[Form]
         handle: the variable in the traced graph.
 
     Returns:
-        What adds up to the gradients; None: rows may meet in the function.
+        The forms that add up to the gradients, or None where rows may meet in the function.
     """
     walk = _GraphWalk(handle, _carriers(handle))
     ids = tf.reshape(form.ids, [-1])
@@ -138,6 +138,8 @@ def forms_through_rows(form: Rows, tensor: Tensor, handle: Tensor) -> list[Form]
         rows = walk.rows(tensor, ids)
     except _RowsMeet:
         return None
+    # The function was written again for the rows that were read, one copy per look-up. Its
+    # gradient therefore has one entry per look-up too, which tells the samples apart.
     delta = tf.reshape(tf.cast(form.deltas, rows.dtype), tf.shape(rows))
 
     def gradient(leaf: Tensor) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""From whatever Keras takes as a loss to one loss a row.
+"""From whatever Keras takes as a loss to one loss per row.
 
 A gradient of one sample needs the loss of one sample. What people have is the name of a loss, a
 loss object that averages over the batch, or a compiled model. The average over the rows is taken
@@ -16,14 +16,14 @@ from helpers.gradients.batches import flat, map_leaves
 
 __all__ = ["Loss", "labelled", "row_loss"]
 
-#: ``loss(y, prediction)``, one value a row.
+#: ``loss(y, prediction)``, one value per row.
 Loss: TypeAlias = Callable[[Any, Any], Any]
 
 _WHAT = "loss must be a function loss(y, prediction) -> (n,), a loss of Keras or its name"
 
 
 def row_loss(model: keras.Model, loss: Any = None) -> Loss:
-    """Return a loss that gives one value a row.
+    """Return a loss that gives one value per row.
 
     Args:
         model: the model whose predictions it judges.
@@ -62,7 +62,7 @@ def labelled(loss: Loss, y: Any, prediction: Any) -> Any:
     Args:
         loss: ``loss(y, prediction)``.
         y: labels, arrays or tensors in any nesting.
-        prediction: of the model.
+        prediction: the model's outputs for the same rows.
     """
     kinds = {a.dtype if tf.is_tensor(a) else tf.as_dtype(a.dtype) for a in flat(y)}
     if not any(kind.is_integer or kind.is_bool for kind in kinds):
@@ -143,7 +143,7 @@ class _Unreduced:
         self.adds = reduction == "sum"
 
     def __call__(self, y: Any, prediction: Any) -> Any:
-        """Return one value a row, shape ``(n,)``."""
+        """Return one value per row, shape ``(n,)``."""
         return _over_entries(self.loss(y, prediction), adds=self.adds)
 
 

@@ -1,4 +1,4 @@
-"""One rule an operation: what does this use add to each sample's gradient?
+"""One rule per operation: what does this use add to each sample's gradient?
 
 To support one more operation, write its equation as a function and put
 ``@rule("TypeOfTheOperation")`` above it. Here stand products, sums and other functions of
@@ -101,10 +101,17 @@ def _contraction(use: Use, delta: Tensor) -> Form:
     Letters may stand for several axes, in any order. Where ``x``, ``W`` and ``out`` share a
     letter, such as an expert or a head with weights of its own, there is one matrix for each:
     ``dl/dW[e,c,k] = sum over p of x[b,p,e,c] delta[b,p,e,k]``.
+
+    A sample's gradient is kept as the two factors of its outer products where that takes less
+    room, and is written out entry by entry where it does not.
     """
     rows, deltas, letters = _spelled_out(use, delta)
     x, w, out = letters
-    for k in range(len(w)):  # which of the matrices, then the letters of one matrix
+    # The variable's letters are tried in two parts: the first k say which of its matrices is
+    # meant, the others run over the entries of that matrix. With x = "bpec", w = "eck" and
+    # out = "bpek", k = 0 does not fit, because "e" stands in the rows and in the output, and
+    # k = 1 does: which = "e", left = "c" comes from the rows, right = "k" from the deltas.
+    for k in range(len(w)):
         which, own = w[:k], w[k:]
         left = "".join(c for c in own if c in x and c not in out)
         right = "".join(c for c in own if c in out and c not in x)
@@ -112,35 +119,50 @@ def _contraction(use: Use, delta: Tensor) -> Form:
             form = _stacked(use, (rows, deltas), letters, (which, left, right))
             if form is not None:
                 return form
+    # The gradient written out: summed over all letters that neither the samples (the first
+    # letter of the output) nor the variable have.
     return Block(flat_entries(use, tf.einsum(f"{x},{out}->{out[0]}{w}", rows, deltas)))
 
 
 def _stacked(
     use: Use, tensors: tuple[Tensor, Tensor], letters: tuple[str, str, str], parts: Sequence[str]
 ) -> Form | None:
-    """Return outer products by the matrices of a variable; None: written out they are smaller.
+    """Return outer products over the matrices of a variable.
 
-    Several matrices below each other are one: position ``(p, e)`` meets the rows of matrix ``e``,
-    so its input has zeros for the rows of all others.
+    Several matrices are treated as one tall matrix in which they stand below each other.
+    Position ``(p, e)`` meets the rows of matrix ``e`` alone, so its input gets zeros for the rows
+    of all other matrices. With two matrices of two rows each, the input ``[5, 7]`` of the first
+    becomes ``[5, 7, 0, 0]``, and the same input of the second becomes ``[0, 0, 5, 7]``.
 
     Args:
         use: the operation.
-        tensors: the rows and the deltas, samples first.
-        letters: of the rows, the variable and the output, samples first.
-        parts: the variable's letters: which matrix, and those of the rows and deltas in it.
+        tensors: the rows and the deltas, with the samples on their first axis.
+        letters: the letters of the rows, of the variable and of the output, where the sample's
+            letter comes first.
+        parts: the variable's letters in three parts: those that say which matrix, those that a
+            matrix shares with the rows, and those that it shares with the deltas.
+
+    Returns:
+        The outer products, or None where the gradient takes less room written out.
     """
     (rows, deltas), (x, w, out), (which, left, right) = tensors, letters, parts
+    # Axes of size 1 that are repeated have lost their letters; then their sizes go, too.
     size = dict(zip(w, (n for n in use.shape if n != 1 or len(w) == len(use.shape)),
                     strict=True))  # fmt: skip
+    # There are so many matrices, each of m entries on the side of the rows by n on the other.
     count, m, n = (math.prod(size[c] for c in some) for some in parts)
+    # Letters over which one sample uses a matrix again and again, such as the time steps.
     positions = "".join(c for c in out[1:] if c in x and c not in w)
     sizes = [deltas.shape[out.index(c)] for c in positions]
-    each = -1 if None in sizes else math.prod(sizes)
-    new = "".join(c for c in which if c not in x)  # all matrices meet the same rows
+    each = -1 if None in sizes else math.prod(sizes)  # tf.reshape finds out what -1 stands for
+    # Where the rows lack the letter of the matrices, all matrices meet the same rows, which are
+    # repeated for each of them.
+    new = "".join(c for c in which if c not in x)
     repeated = tf.ones([size[c] for c in new], rows.dtype)
     inputs = tf.einsum(f"{x},{new}->{out[0]}{positions}{which}{left}", rows, repeated) if new else (
         tf.einsum(f"{x}->{out[0]}{positions}{which}{left}", rows))  # fmt: skip
     deltas = tf.einsum(f"{out}->{out[0]}{positions}{which}{right}", deltas)
+    # Whichever side the variable names first comes first in the outer product.
     if not positions and not which:
         pair = tf.reshape(inputs, [use.batch, m]), tf.reshape(deltas, [use.batch, n])
         return Outer(*pair) if w.endswith(left + right) else Outer(*pair[::-1])
@@ -148,8 +170,12 @@ def _stacked(
             tf.reshape(deltas, [use.batch, each, count, n]))  # fmt: skip
     first, second = pair if w.endswith(left + right) else pair[::-1]
     if which:
+        # Per matrix, the padded factors take each * (count * m + n) numbers, or the same with m
+        # and n exchanged, and the gradient takes m * n. Where the number of positions is not
+        # known, the gradient is written out: its size is.
         if each < 0 or each * (count * first.shape[3] + second.shape[3]) >= m * n:
             return None
+        # Input e goes to the place of matrix e: the identity sets all other places to zero.
         first = first[:, :, :, None] * tf.eye(count, dtype=first.dtype)[:, :, None]
     width = count * first.shape[-1] if which else first.shape[-1]
     return Outers(tf.reshape(first, [use.batch, each * count, width]),
@@ -170,7 +196,11 @@ def _spelled_out(use: Use, delta: Tensor) -> tuple[Tensor, Tensor, tuple[str, st
     x, w, out = letters[1 - use.position], letters[use.position], letters[2]
     sample = x[places.axis]
     rows, deltas = use.by_sample(other), use.by_sample(delta, use.output)
+    # Axes that came to light when those of the samples were taken apart: (B * T, d) has become
+    # (B, T, d). Rows and deltas must have equally many, and get the letter "Z" for each.
     several = [rows.shape.rank - len(x), deltas.shape.rank - len(out)]
+    # A letter that only the weights have is summed over before the rows are met, and a letter
+    # that stands twice picks a diagonal: neither is a product of rows with weights.
     own = set(w) - set(x) - set(out) - {"."}
     twice = any(len(set(part)) < len(part) for part in (x, w, out) if "." not in part)
     if out[after.axis] != sample or sample in w or own or twice or several[0] != several[1]:
@@ -206,7 +236,7 @@ def _multiply(use: Use, delta: Tensor) -> Form:
 
 @rule("RealDiv", "Maximum", "Minimum", "Pow", "SquaredDifference", "SelectV2", "DivNoNan", "Xdivy")
 def _entry_by_entry(use: Use, delta: Tensor) -> Form:
-    """``out = f(in, w)`` entry by entry: the operation's own gradient, summed a sample at a time.
+    """``out = f(in, w)`` entry by entry: the operation's own gradient, summed for each sample.
 
     The variable is repeated for all rows first, so that its gradient still has the batch axis.
     """
@@ -255,7 +285,8 @@ def _summed(use: Use, gradient: Tensor) -> Tensor:
 
     Args:
         use: the operation.
-        gradient: by the variable's entries as they were repeated, of the output's shape.
+        gradient: the gradient by the variable's entries as they were repeated for the rows; it
+            has the output's shape.
 
     Raises:
         UnsupportedOperation: the variable has entries for each row.

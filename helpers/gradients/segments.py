@@ -27,7 +27,7 @@ def _first_if_own(op: Any, rows: Tensor, owners: Tensor | None, batch: Tensor) -
     Args:
         op: the operation; its first output has those rows.
         rows: the row of each entry.
-        owners: the sample of each entry; None: it is not known, and nothing can be said.
+        owners: the sample of each entry, or None where it is not known; then nothing can be said.
         batch: the number of samples, a scalar tensor.
     """
     output = op.outputs[0]
@@ -41,7 +41,7 @@ def _first_if_own(op: Any, rows: Tensor, owners: Tensor | None, batch: Tensor) -
 
 
 def _owners(tensor: Tensor, known: Known, batch: Tensor) -> Tensor | None:
-    """Return the sample of each entry along the first axis; None: it is not known."""
+    """Return the sample of each entry along the first axis, or None."""
     places = known.get(tensor.name)
     if places is None or places.axis:
         return None

@@ -30,7 +30,7 @@ class Size:
     Attributes:
         count: the number.
         rows: whether it is to be multiplied by the number of samples.
-        inside: of the entries of one sample how many stand side by side; 0: it is not known.
+        inside: how many entries of one sample stand side by side; 0 where it is not known.
     """
 
     count: int
@@ -47,7 +47,7 @@ class _WithAxis(Protocol):
 
     @property
     def owners(self) -> Any:
-        """Return the sample of each entry; None: it follows from the entry's place."""
+        """Return the sample of each entry, or None where its place tells."""
 
     @property
     def size(self) -> Size | None:
@@ -55,7 +55,7 @@ class _WithAxis(Protocol):
 
 
 def all_of(sizes: Sequence[Size | None] | None) -> list[Size] | None:
-    """Return the sizes where each of them is known; None: one is not, or not even their number.
+    """Return the sizes, or None where one of them, or even their number, is not known.
 
     Example:
         >>> all_of([Size(2), Size(3)])[1].count, all_of([Size(2), None])
@@ -66,13 +66,13 @@ def all_of(sizes: Sequence[Size | None] | None) -> list[Size] | None:
 
 
 def sizes_of(tensor: Any, known: Mapping[str, _WithAxis]) -> list[Size | None]:
-    """Return the size of each axis; None: it is not known.
+    """Return the size of each axis, or None for one that is not known.
 
     The axis of entries of which each sample has another number counts as ``Size(1, rows=True)``.
 
     Args:
-        tensor: of the traced graph, its rank known.
-        known: where the samples stand in tensors.
+        tensor: a tensor of the traced graph.
+        known: where the samples stand, by the names of the tensors that have such places.
     """
     if tensor.shape.rank is None:
         return [None, None]
@@ -89,11 +89,11 @@ def sizes_of(tensor: Any, known: Mapping[str, _WithAxis]) -> list[Size | None]:
 
 
 def values_of(tensor: Any, known: Mapping[str, _WithAxis]) -> list[Size | None] | None:
-    """Return the entries of a tensor of whole numbers; None: not even their number is known.
+    """Return the entries of a tensor of whole numbers, or None where their number is not known.
 
     Args:
         tensor: a scalar or vector of whole numbers.
-        known: where the samples stand in tensors.
+        known: where the samples stand, by the names of the tensors that have such places.
     """
     fixed = tf.get_static_value(tensor)
     if fixed is not None:
@@ -146,6 +146,7 @@ def _some(op: Any, known: Mapping[str, _WithAxis]) -> list[Size | None] | None:
     begin, end, step = cut_of(op)
     if step is None or (begin is None and not op.get_attr("begin_mask")):
         return None
+    # x[3] takes one entry and loses the axis, where x[3:5] keeps it.
     if op.get_attr("shrink_axis_mask"):
         if begin is None or not -len(values) <= begin < len(values):
             return None
@@ -156,7 +157,7 @@ def _some(op: Any, known: Mapping[str, _WithAxis]) -> list[Size | None] | None:
 
 
 def cut_of(op: Any) -> tuple[int | None, int | None, int | None]:
-    """Return begin, end and step of the first axis of a strided slice; None: open, or not known."""
+    """Return begin, end and step of a slice's first axis; None is open, or not known."""
     ends = [tf.get_static_value(t) for t in op.inputs[1:]]
     begin, end, step = (None if e is None or not e.size else int(e[0]) for e in ends)
     single = op.get_attr("shrink_axis_mask") & 1  # TensorFlow then takes no notice of the masks
@@ -165,13 +166,14 @@ def cut_of(op: Any) -> tuple[int | None, int | None, int | None]:
 
 
 def _computed(op: Any, known: Mapping[str, _WithAxis]) -> Size | None:
-    """Return a product or quotient of sizes; None: it is no whole multiple."""
+    """Return a product or quotient of sizes, or None where it is no whole multiple of one."""
     if op.type == "Size":
         found = _regular(op.inputs[0], known)
     else:
         read = op.inputs[:1] if op.type == "Prod" else op.inputs
         found = [n for t in read for n in values_of(t, known) or [None]]
     factors = all_of(found)
+    # The square of the number of samples is no size that an axis of samples can have.
     if factors is None or sum(n.rows for n in factors) > 1:
         return None
     rows = any(n.rows for n in factors)

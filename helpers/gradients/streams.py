@@ -27,8 +27,8 @@ class Stream:
     """Rows in a fixed order.
 
     Attributes:
-        rows: how many; None where a dataset does not know.
-        batches: returns the batches from a row on.
+        rows: how many rows there are; None where a dataset does not know.
+        batches: takes the number of a row, and returns the batches from that row on.
     """
 
     rows: int | None
@@ -107,24 +107,17 @@ def _of_dataset(dataset: tf.data.Dataset) -> Stream:
 
 
 def _of_parquet(path: Path, model: keras.Model, label: str, batch_size: int) -> Stream:
+    """Return the rows of one Parquet file, or of all those in a folder, as one stream.
+
+    With files of 3 and 4 rows, a stream that is asked to begin at row 5 leaves out the first
+    file and the first two rows of the second.
+    """
     files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
     if not files or not files[0].exists():
         raise ValueError(f"There is no Parquet file at {path}.")
-    if not getattr(model, "inputs", None):
-        raise ValueError(
-            "Parquet columns are found by the names of the model's inputs, and this model names "
-            "none. Make it of keras.Input layers, or give a dataset or arrays."
-        )
-    names = [t.name for t in model.inputs]
-    # A Sequential model has one input, and says so only once it was called.
-    as_dict = not isinstance(model, keras.Sequential) and isinstance(model.input, dict)
+    names, as_dict = _input_names(model)
     for file in files:
-        have = pq.read_schema(file).names
-        if missing := [c for c in [*names, label] if c not in have]:
-            raise ValueError(
-                f'{file.name}: column "{missing[0]}" is missing; the model needs {names} and the '
-                f'label "{label}", and the file has {have}.'
-            )
+        _check_columns(file, names, label)
     counts = [pq.read_metadata(file).num_rows for file in files]
 
     def tables(start: int) -> Iterator[tuple[str, pa.RecordBatch]]:
@@ -132,9 +125,10 @@ def _of_parquet(path: Path, model: keras.Model, label: str, batch_size: int) -> 
             if start < count:
                 for table in _tables(file, [*names, label], start, batch_size):
                     yield file.name, table
-            start = max(0, start - count)
+            start = max(0, start - count)  # the same row, counted from the next file on
 
     def batches(start: int) -> Iterator[Batch]:
+        # Only the reading runs ahead: turning columns into arrays is quick beside it.
         for file, table in _ahead(tables(start)):
             arrays = {n: _array(table[n], f"{file}: column {n}") for n in names}
             x: Inputs = arrays if as_dict else [*arrays.values()]
@@ -142,6 +136,32 @@ def _of_parquet(path: Path, model: keras.Model, label: str, batch_size: int) -> 
             yield x, _array(table[label], f"{file}: column {label}"), None
 
     return Stream(sum(counts), batches)
+
+
+def _input_names(model: keras.Model) -> tuple[list[str], bool]:
+    """Return the names of a model's inputs, and whether it takes them as a dictionary.
+
+    Raises:
+        ValueError: the model names no inputs.
+    """
+    if not getattr(model, "inputs", None):
+        raise ValueError(
+            "Parquet columns are found by the names of the model's inputs, and this model names "
+            "none. Make it of keras.Input layers, or give a dataset or arrays."
+        )
+    # A Sequential model has one input, and says so only once it was called.
+    as_dict = not isinstance(model, keras.Sequential) and isinstance(model.input, dict)
+    return [t.name for t in model.inputs], as_dict
+
+
+def _check_columns(file: Path, names: list[str], label: str) -> None:
+    """Refuse a Parquet file that lacks an input of the model or the label."""
+    have = pq.read_schema(file).names
+    if missing := [c for c in [*names, label] if c not in have]:
+        raise ValueError(
+            f'{file.name}: column "{missing[0]}" is missing; the model needs {names} and the '
+            f'label "{label}", and the file has {have}.'
+        )
 
 
 def _tables(

@@ -34,6 +34,8 @@ def _look_up(use: Use, delta: Tensor) -> Form:
     axis = int(axis) % len(shape)
     if shared not in (0, axis):
         raise use.unsupported("a look-up that shares axes with its table must follow upon them")
+    # The axes behind the ids' one are a row of the table, and those before it are made part of
+    # the number of a row: in w[a, id] of shape (2, 5), the row (1, 3) is row 5 * 1 + 3 of ten.
     count, width = shape[axis], math.prod(shape[axis + 1 :])
     if shared:
         first = tf.reshape(tf.range(math.prod(shape[:axis]), dtype=ids.dtype), shape[:axis])
@@ -41,6 +43,8 @@ def _look_up(use: Use, delta: Tensor) -> Form:
         return _rows(use, ids_read, ids, delta, width)
     if not axis:
         return _rows(use, ids, ids, delta, width)
+    # The ids' axes have taken the place of one axis of the table. They come first, for the
+    # samples are among them.
     rank = ids.shape.rank
     turns = [*range(axis, axis + rank), *range(axis), *range(axis + rank, delta.shape.rank)]
     deltas = use.by_sample(tf.transpose(delta, turns), ids)

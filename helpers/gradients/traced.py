@@ -20,15 +20,15 @@ __all__ = ["Traced", "kinds_in", "reason_of"]
 
 
 class Traced:
-    """A function that gives one number a row and each row's loss, for rows of one kind.
+    """A function that gives one number per row and each row's loss, for rows of one kind.
 
     Args:
         function: ``function(x, y, weights, *more)`` of tensors, to be traced.
-        model: which is called in it.
-        x: inputs of the kind.
-        y: labels of the kind.
-        weights: one a row.
-        more: further tensors.
+        model: the model that the function calls.
+        x: inputs of some rows of that kind.
+        y: labels of the same rows.
+        weights: one weight per row.
+        more: the other tensors that the function takes.
         places: where the operations with a name stand in the model, for messages.
 
     Attributes:
@@ -63,7 +63,7 @@ class Traced:
         numbers = numbers.numpy().astype(np.float64)
         if len(numbers) != len(weights):
             rows = f"{len(weights)} rows gave {len(numbers)}"
-            raise ValueError(f"The loss must return one value a row; {rows}.")
+            raise ValueError(f"The loss must return one value per row; {rows}.")
         return numbers, losses
 
     @property

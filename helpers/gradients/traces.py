@@ -28,10 +28,10 @@ class Traces:
 
     Args:
         model: a Keras model.
-        loss: one value a row.
+        loss: one value per row.
 
     Attributes:
-        flow: what is traced.
+        flow: the computations that are traced.
         renewals: how often everything had to be traced anew.
     """
 
@@ -99,11 +99,11 @@ class Traces:
         """Return a function of :class:`~helpers.gradients.flow.Flow`, traced for such rows.
 
         Args:
-            name: of the function: "norms", "dots" or "scales".
-            x: inputs of the kind.
-            y: labels of the kind.
-            weights: one a row.
-            more: what else it takes.
+            name: the name of the function: "norms", "dots" or "scales".
+            x: inputs of the rows, or of rows like them.
+            y: labels of the same rows.
+            weights: one weight per row.
+            more: the other arguments of the function.
         """
         key = name, self._key(x, y)
         if key not in self._functions:
@@ -150,7 +150,7 @@ def _ones(n: int) -> Tensor:
 
 
 def weights_of(weight: np.ndarray | None, n: int) -> Any:
-    """Return one weight a row.
+    """Return one weight per row.
 
     Raises:
         ValueError: the shape is another one.

@@ -51,10 +51,10 @@ def trace(
     """Return a function of rows, traced once for any number of them.
 
     Args:
-        function: of inputs, labels and ``more``.
-        model: which is called in it.
-        x: inputs; only shapes and types matter.
-        y: labels, in the same way.
+        function: takes inputs, labels and ``more``.
+        model: the model that the function calls.
+        x: inputs, of which only shapes and types matter.
+        y: labels, of which only shapes and types matter.
         more: further arrays; those in a list have no batch axis.
     """
 
@@ -127,11 +127,11 @@ def layers_of(model: keras.Model) -> list[keras.Layer]:
 def traced_losses(
     model: keras.Model, loss: Callable[[Any, Any], Any], x: Any, y: Any
 ) -> tuple[Tensor, list[Link]]:
-    """Return one loss a row, shape ``(n,)``, inside a trace, and what it does to the outputs.
+    """Return one loss per row, shape ``(n,)``, inside a trace, and what it does to the outputs.
 
     Raises:
         ValueError: the model does not take these inputs, the loss does not take these labels, it
-            does not return one value a row, or it takes logits and gets probabilities.
+            does not return one value per row, or it takes logits and gets probabilities.
     """
     with explained(f"The model does not take these inputs: {_shapes(x, 'x')}."):
         prediction = model(x, training=False)
@@ -145,7 +145,7 @@ def traced_losses(
         )
     if losses.shape.rank != 1:
         raise ValueError(
-            f"The loss must return one value a row, shape (n,); got {_shape(losses)} for {told}. "
+            f"The loss must return one value per row, shape (n,); got {_shape(losses)} for {told}. "
             "Do not average over the rows; sum or average over all other axes; and give labels "
             "and predictions the same shape."
         )

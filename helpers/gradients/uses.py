@@ -77,8 +77,8 @@ class Use:
         position: which of the operation's inputs is made of variables.
         source: that input.
         names: the variables' paths, for messages.
-        traced_shape: of that input; of the variable, where it is read by its handle; None: even
-            the number of its axes is not known.
+        traced_shape: the shape of that input or, where the operation reads a variable by its
+            handle, of the variable. It is None where not even the number of axes is known.
         places: where the samples stand, by the names of the tensors that have such places.
         batch: the number of samples, a scalar tensor.
     """
@@ -151,7 +151,7 @@ class Use:
         ``(B, T, d)``, and so does ``(T * B, d)``. See ``places``.
 
         Args:
-            tensor: of the model, or computed from such.
+            tensor: a tensor of the model, or one that was computed from such.
             like: a tensor of the model whose axes are like this one's.
 
         Raises:
@@ -180,6 +180,12 @@ def find_uses(losses: Tensor, variables: Sequence[keras.Variable], inputs: Any) 
         losses: traced losses, shape ``(B,)``.
         variables: trainable variables to follow.
         inputs: traced inputs and labels, in any nesting.
+
+    Returns:
+        The uses, in the order in which their operations ran.
+
+    Raises:
+        UnsupportedOperation: random numbers reach the loss.
     """
     graph, batch = losses.graph, tf.shape(losses)[0]
     needed = names_of_ancestors(losses)
@@ -189,6 +195,8 @@ def find_uses(losses: Tensor, variables: Sequence[keras.Variable], inputs: Any) 
     sources = {h.name: Source(h, frozenset([k]), SAME) for k, h in enumerate(handles)}
     met = []
     for op in graph.get_operations():
+        # What depends on the rows stays so. What does not may still be made of variables, and is
+        # followed until it meets the rows: in x @ (W * mask), W meets them in the product only.
         if _depends_on(op, rows):
             rows.update(t.name for t in op.outputs)
             places |= places_after(op, places, batch)
@@ -200,6 +208,7 @@ def find_uses(losses: Tensor, variables: Sequence[keras.Variable], inputs: Any) 
     for op, k in met:
         source = sources[op.inputs[k].name]
         names = tuple(variables[n].path for n in sorted(source.numbers))
+        # A handle is a scalar that points to the variable: the shape wanted is the variable's.
         by_handle = source.tensor.dtype == tf.resource
         shape = variables[min(source.numbers)].shape if by_handle else source.tensor.shape
         known = None if not by_handle and shape.rank is None else tuple(shape)

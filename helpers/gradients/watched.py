@@ -94,7 +94,11 @@ class Watched:
         )
 
     def _watch(self, value: Any, contents: Contents) -> None:
-        """Note how one object is, but for its parts: these are objects of their own."""
+        """Note how one object is, but for its parts: these are objects of their own.
+
+        Each kind gets the cheapest look that shows a change, because all of them are looked at in
+        every call. The digest of a whole value is left to what allows no other look.
+        """
         if isinstance(value, Asked):
             self._gets.append((vars(value.module).get, value.name, contents.parts[0][1]))
         elif isinstance(value, types.FunctionType):

@@ -47,7 +47,7 @@ def tracin_scores(
 
     It treats every row as if it had taken part alike between two checkpoints.
 
-    Cost: for each checkpoint one gradient of the goal (or one a goal row) and one pass of the
+    Cost: for each checkpoint one gradient of the goal (or one per goal row) and one pass of the
     engine's dot products over all rows.
 
     Args:
@@ -57,7 +57,7 @@ def tracin_scores(
         y: their labels.
         goal: inputs and labels of the goal's rows.
         checkpoints: the model's weights at each, as ``get_weights`` gives them.
-        learning_rates: one a checkpoint.
+        learning_rates: one per checkpoint.
         each: one score for each goal row, in place of one for their mean loss.
         batch_size: rows of one pass.
         progress: show a bar over the checkpoints.
@@ -66,7 +66,7 @@ def tracin_scores(
         float64, shape ``(n,)`` or ``(n, t)``; positive is helpful.
 
     Raises:
-        ValueError: there is no checkpoint, or not one rate a checkpoint.
+        ValueError: there is no checkpoint, or not one rate for each checkpoint.
 
     Example:
         >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
@@ -136,7 +136,7 @@ def in_run_shapley(
         goal: inputs and labels of the goal's rows.
         order: which rows each update saw, shape ``(updates, B)``.
         checkpoints: the weights *before* each update, as ``Trainer.checkpoints`` keeps them.
-        learning_rate: of plain gradient descent on a batch's mean loss.
+        learning_rate: the learning rate of plain gradient descent on a batch's mean loss.
         second_order: add the second-order part.
         each: one score for each goal row, in place of one for their mean loss; first order only.
             The gradients of the goal rows are then written out, so the model must be small.

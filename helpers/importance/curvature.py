@@ -174,7 +174,8 @@ def conjugate_gradients(
         target: shape ``(p,)``.
         tolerance: it ends when ``||H v - target|| <= tolerance * ||target||``, which is computed
             once more from the result itself.
-        max_steps: products at most; None: ten times the parameters, at most 2,000.
+        max_steps: the largest number of products; None means ten times the number of parameters,
+            but no more than 2,000.
 
     Returns:
         float64, shape ``(p,)``.

@@ -1,6 +1,7 @@
 """Do scores foretell what other training rows would have led to? The linear datamodelling score.
 
-A score a row is a claim about subsets: train on the rows ``S``, and the outcome for a goal row is,
+A score per row is a claim about subsets: train on the rows ``S``, and the outcome for a goal row
+is,
 up to a constant, the sum of the scores over ``S``. So train on many random halves and see whether
 the sums put the outcomes into the right order.
 """
@@ -27,7 +28,7 @@ class Agreement:
         low: lower end of the interval.
         high: upper end.
         level: how often such intervals hold the truth, nominally.
-        subsets: how many were trained on.
+        subsets: how many subsets were trained on.
         rows: how many goal rows the mean is over.
     """
 
@@ -111,12 +112,12 @@ def linear_datamodelling_score(
         groups: who each goal row belongs to, shape ``(t,)``, such as users; rows of one are drawn
             together. Each row is its own group by default.
         repeats: number of draws.
-        seed: of the draws.
+        seed: starts the random draws.
         level: share of draws between the two ends.
 
     Raises:
-        ValueError: as :func:`subset_correlations`; fewer than 3 subsets; a goal row has no
-            correlation, or more than 5 % of the draws have none.
+        ValueError: for the reasons that :func:`subset_correlations` has; there are fewer than 3
+            subsets; a goal row has no correlation, or more than 5 % of the draws have none.
 
     Example:
         >>> rng = np.random.default_rng(0)

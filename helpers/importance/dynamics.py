@@ -54,18 +54,18 @@ def follow(
 ) -> Dynamics:
     """Train from each seed and look at all training rows at evenly spaced moments.
 
-    Cost: a training a seed, and a forward pass over all rows a look.
+    Cost: one training per seed, and one forward pass over all rows per look.
 
     Args:
         trainer: holds the training rows.
         labels: shape ``(n,)``.
-        seeds: a training each.
-        updates: of each training.
-        looks: how many; the last is at the end.
+        seeds: the seeds to train from, one training each.
+        updates: how many updates each training has.
+        looks: how many looks are taken at each training; the last is at its end.
         progress: show a bar.
 
     Raises:
-        ValueError: no seed, or not between 1 and ``updates`` looks.
+        ValueError: there is no seed, or there are not between 1 and ``updates`` looks.
 
     Example:
         >>> from helpers.models import LADDER
@@ -76,7 +76,7 @@ def follow(
     """
     if not len(seeds) or not 1 <= looks <= updates:
         raise ValueError(
-            f"there must be a seed and 1 to {updates} looks (one an update at most); "
+            f"there must be a seed and 1 to {updates} looks (one per update at most); "
             f"got {len(seeds)} seeds and {looks} looks."
         )
     at = np.linspace(0, updates, looks + 1).round().astype(int)[1:]
@@ -116,7 +116,7 @@ def early_errors(dynamics: Dynamics, *, look: int = 0) -> Floats:
     """Return ``|p - y|`` at one look, averaged over the seeds: EL2N of a binary label, ``(n,)``.
 
     The norm of the error vector ``(p - y, (1 - p) - (1 - y))`` is this times the square root of
-    two: the same order.
+    two, so both order the rows alike.
 
     Reference: Paul, Ganguli and Dziugaite (2021), arXiv:2107.07075, definition 2.3.
     """

@@ -47,10 +47,10 @@ def out_of_fold_probabilities(
         trainer: holds the training rows.
         labels: shape ``(n,)``.
         users: who each row belongs to, shape ``(n,)``; a user's rows share a fold.
-        folds: how many parts.
-        updates: of each model.
+        folds: how many parts the users are dealt into.
+        updates: how many updates each model is trained for.
         repeats: how often the users are dealt.
-        seed: of the dealing and the models.
+        seed: chooses the folds and each model's first weights.
         progress: show a bar.
 
     Returns:
@@ -115,7 +115,7 @@ def adjusted_margins(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> Flo
 
     Args:
         labels: 0 or 1, both present, shape ``(n,)``.
-        probabilities: of label 1, out of fold, shape ``(n,)``.
+        probabilities: out-of-fold probabilities of label 1, shape ``(n,)``.
 
     Raises:
         ValueError: one class only: it has no other to be compared with.

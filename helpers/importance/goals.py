@@ -1,6 +1,6 @@
 """What a row may help or harm: a goal, the mean loss of rows that are not trained on.
 
-Everything here works on any Keras model and any loss with one value a row. Gradients by all
+Everything here works on any Keras model and any loss with one value per row. Gradients by all
 trainable variables are lists of arrays in the order of ``model.trainable_variables``, or one flat
 vector of them all.
 """

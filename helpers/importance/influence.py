@@ -54,7 +54,7 @@ def influence_scores(
     (:mod:`helpers.importance.datamodels`).
 
     Cost: each step of the solver is about four gradient steps over the training rows; one solution
-    for the mean loss, or one a goal row; then one forward and one backward pass for the dots.
+    for the mean loss, or one per goal row; then one forward and one backward pass for the dots.
 
     Args:
         model: a Keras model whose loss has converged. In float32 about four digits can be had;
@@ -67,8 +67,9 @@ def influence_scores(
         curvature: ``hessian``, exact, or ``gauss_newton``.
         l2: the penalty that the model was fitted with, over all trainable parameters.
         damping: more on the diagonal; it makes ``H`` positive definite and the answer less exact.
-        tolerance: of the solver, relative; None: 1e-9 for float64 models, else 1e-4.
-        max_steps: of the solver; see :func:`helpers.importance.conjugate_gradients`.
+        tolerance: the solver's relative tolerance; None means 1e-9 for float64 models, else 1e-4.
+        max_steps: the most steps that the solver may take; see
+            :func:`helpers.importance.conjugate_gradients`.
         batch_size: rows of one pass.
         progress: show a bar over the goal rows.
 

@@ -87,13 +87,14 @@ class GradientKernel:
     products and ``n^3 / 3`` for each damping; ``n p`` numbers of memory.
 
     Args:
-        model: a Keras model with one output a row.
+        model: a Keras model with one output per row.
         loss: ``loss(y, prediction) -> (n,)``.
         x: inputs of the training rows.
         y: their labels.
         goal: inputs and labels of the goal's rows.
-        project: as :class:`helpers.importance.RowGradients`.
-        seed: of the projection.
+        project: onto how many random directions the gradients are projected, as
+            :class:`helpers.importance.RowGradients` explains; by default they are not.
+        seed: chooses these directions.
         batch_size: rows of one block.
 
     Example:
@@ -135,7 +136,7 @@ class GradientKernel:
         They stay in the model.
 
         Raises:
-            ValueError: the model has several outputs a row, or the matrix would be too large.
+            ValueError: the model has several outputs per row, or the matrix would be too large.
         """
         self.model.set_weights(weights)
         own, other = self._gradients(*self._rows), self._gradients(*self._goal)
@@ -163,7 +164,7 @@ def _one_output(z: Any) -> Any:
     if len(z.shape) == 1:
         return z
     if len(z.shape) != 2 or z.shape[1] != 1:
-        raise ValueError(f"the model must have one output a row; it has shape {tuple(z.shape)}.")
+        raise ValueError(f"the model must have one output per row; it has shape {tuple(z.shape)}.")
     return z[:, 0]
 
 

@@ -26,8 +26,8 @@ class Logistic:
 
     Attributes:
         weights: float64, shape ``(d + 1,)``, bias last.
-        gradient_norm: of the objective there.
-        steps: of Newton's method.
+        gradient_norm: norm of the objective's gradient at these weights.
+        steps: how many steps Newton's method took.
     """
 
     weights: np.ndarray
@@ -86,7 +86,7 @@ def converged_logistic(
         raise ValueError(f"l2 must be above 0, so that there is one minimum; got {l2}.")
     share = (np.ones(len(x)) if sample_weight is None else np.asarray(sample_weight)) / len(x)
     if share.shape != y.shape or not (np.isfinite(share) & (share >= 0)).all():
-        raise ValueError("sample_weight must be one finite number a row, none of them negative.")
+        raise ValueError("sample_weight must be one finite number per row, none of them negative.")
     problem = _Problem(np.column_stack([x, np.ones(len(x))]), y, l2, share)
     theta = np.zeros(x.shape[1] + 1) if start is None else np.array(start, np.float64)
     return _newton(problem, theta, tolerance, max_steps)
@@ -128,7 +128,7 @@ class _Problem:
         y: labels.
         l2: strength of the penalty.
         share: ``w_i / n``.
-        factor: of a Hessian computed before, perhaps at other weights.
+        factor: the factor of a Hessian that was computed before, perhaps at other weights.
     """
 
     design: np.ndarray
@@ -163,13 +163,13 @@ def logistic_influence(
         x: features, shape ``(n, d)``.
         y: labels in [0, 1], shape ``(n,)``.
         goal: features and labels of the goal's rows.
-        l2: as :func:`converged_logistic`.
+        l2: strength of the penalty, as :func:`converged_logistic` takes it.
 
     Returns:
         float64, shape ``(n,)``; positive is helpful; in nats.
 
     Raises:
-        ValueError: as :func:`converged_logistic`.
+        ValueError: for the reasons that :func:`converged_logistic` has.
 
     Example:
         The wrong label of the last row harms.
@@ -209,17 +209,17 @@ def logistic_leave_one_out(
     """Return how much the goal's loss rises when a row is left out and the model refitted.
 
     A converged logistic regression is fitted without each row in turn, by Newton's method from the
-    minimum of all rows, to a gradient norm of 1e-10: no estimate, up to rounding. It is the truth
+    minimum of all rows, to a gradient norm of 1e-10. That is exact up to rounding: the truth
     that :func:`helpers.importance.influence_scores` approximates.
 
-    Cost: some five steps a row, each ``O(n d)``: the Hessian of all rows serves for every row,
+    Cost: some five steps per row, each ``O(n d)``: the Hessian of all rows serves for every row,
     and is renewed only where a step leaves more than a third of the gradient.
 
     Args:
         x: features, shape ``(n, d)``.
         y: labels in [0, 1], shape ``(n,)``.
         goal: features and labels of the goal's rows.
-        l2: as :func:`converged_logistic`.
+        l2: strength of the penalty, as :func:`converged_logistic` takes it.
         each: one score for each goal row, in place of one for their mean loss.
         rows: which rows are left out, one at a time; all by default.
         progress: show a bar.
@@ -228,7 +228,7 @@ def logistic_leave_one_out(
         float64, shape ``(m,)`` for the ``m`` rows, or ``(m, t)``; positive is helpful; in nats.
 
     Raises:
-        ValueError: as :func:`converged_logistic`.
+        ValueError: for the reasons that :func:`converged_logistic` has.
 
     Example:
         The wrong label of the last row harms.

@@ -32,7 +32,7 @@ def knn_shapley(
     Cost: a sort for each goal row, ``O(t n (d + log n))``; memory for ``block`` goal rows at once.
 
     Args:
-        points: where the rows are, shape ``(n, d)``: features on one scale, or what enters a
+        points: the place of each row, shape ``(n, d)``: features on one scale, or what enters a
             network's last layer.
         labels: shape ``(n,)``, any values that can be equal.
         goal_points: shape ``(t, d)``.

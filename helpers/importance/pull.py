@@ -26,8 +26,8 @@ def gradient_norms(
     A large norm means hard, rare *or* wrong; it cannot tell which.
 
     Args:
-        fitted: of any rung.
-        inputs: by name, ``n`` rows each.
+        fitted: a trained model of any rung.
+        inputs: the arrays of inputs by their names, ``n`` rows each.
         labels: shape ``(n,)``.
         progress: show a bar.
 
@@ -68,7 +68,7 @@ def early_gradient_norms(
         float64, shape ``(n,)``.
 
     Raises:
-        ValueError: no seeds.
+        ValueError: there are no seeds.
 
     Reference: Paul, Ganguli and Dziugaite (2021), arXiv:2107.07075, equation 2
     (GraNd). At initialisation itself it does no better than chance: Kirsch

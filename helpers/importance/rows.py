@@ -22,7 +22,7 @@ _MOST_BYTES = 4 * 2**30
 
 
 class RowGradients:
-    """The gradients of one value a row by all trainable variables, written out.
+    """The gradients of one value per row by all trainable variables, written out.
 
     Cost: a block of ``b`` rows is ``b`` backward passes over ``b`` rows, all at once; the result
     holds ``n`` times the parameters, in the type of the model.
@@ -31,7 +31,7 @@ class RowGradients:
         model: a Keras model; it is called with ``training=False``. Its present weights count.
         value: ``value(y, prediction) -> (n,)``: a loss, or an output.
         project: project onto so many random directions, which keep dot products on average.
-        seed: of the directions.
+        seed: chooses the random directions.
         batch_size: rows of one block.
 
     Raises:

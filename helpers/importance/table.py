@@ -57,13 +57,14 @@ def importance_table(
     seed: int = 0,
     progress: bool = False,
 ) -> pd.DataFrame:
-    """Return one row a training sample: who, what, when, and every score; cached.
+    """Return one row per training sample: who, what, when, and every score; cached.
 
     Args:
-        samples: of any source.
+        samples: samples of any source.
         fitted: a rung of the ladder, trained on the train rows.
-        early_updates: when the early gradient norm is taken.
-        early_seeds: how many seeds it and the scores of a whole training are averaged over.
+        early_updates: after how many updates the early gradient norm is taken.
+        early_seeds: how many seeds the early gradient norm, and the scores of a whole training,
+            are averaged over.
         folds: parts for the out-of-fold scores.
         fold_updates: updates of each fold's model, and of the trainings that are followed.
         seed: first seed of the early norms; seed of the folds.
@@ -95,6 +96,7 @@ def importance_table(
 def _score(
     samples: Samples, fitted: Fitted, options: Mapping[str, int], progress: bool
 ) -> pd.DataFrame:
+    """Return the table of :func:`importance_table`, computed anew."""
     rows = samples.rows("train")
     inputs, labels = samples.inputs(rows), samples.labels(rows)
     trainer = Trainer(fitted.kind, inputs, samples.sizes)
@@ -133,11 +135,13 @@ def _score(
         progress=progress,
     )
     table["out_of_fold_error"] = np.abs(unseen - labels)
+    # The margins compare a row's own label with the other one, which must occur.
     both = len(np.unique(labels)) == 2
     table["adjusted_margin"] = adjusted_margins(labels, unseen) if both else np.nan
     table["chance_wrong"] = chance_wrong(labels, unseen, estimated_flip_share(labels, unseen))
     error = np.abs(output_errors(fitted, inputs, labels))
     norm = table["gradient_norm"].to_numpy()
+    # Without an error the norm is 0 as well, and says nothing of the leverage: 0 / 0 stays NaN.
     table["leverage"] = np.divide(norm, error, out=np.full(len(norm), np.nan), where=error > 0)
     table["activation_norm"] = activation_norms(fitted, inputs)
     table["input_saliency"] = input_saliency(fitted, inputs, labels)

@@ -77,8 +77,8 @@ class Fitted:
 
     Attributes:
         kind: its rung.
-        weights: of the Keras model, in its order.
-        history: one row an evaluation: ``updates, train_loss`` and, with early
+        weights: the weights of the Keras model, in the model's order.
+        history: one row per evaluation: ``updates, train_loss`` and, with early
             stopping, ``valid_loss``.
     """
 

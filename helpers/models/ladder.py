@@ -21,7 +21,7 @@ class Kind:
     Attributes:
         name: ``linear``, ``logistic`` or ``mlp``.
         build: ``build(n_dense, sizes, seed)`` makes the Keras model.
-        loss: ``loss(y, output) -> (B,)``, one value a sample.
+        loss: ``loss(y, output) -> (B,)``, one value per sample.
         optimizer: ``sgd`` or ``adam``.
         learning_rate: step size; per update, of the batch's mean loss.
     """

@@ -30,11 +30,11 @@ def trained_model(
     """Return a rung fitted on the train rows, stopped early on valid; cached.
 
     Args:
-        samples: of any source.
+        samples: samples of any source.
         kind: a name in :data:`LADDER`.
-        seed: of the weights and the order.
-        epochs: passes at most.
-        batch_size: rows an update.
+        seed: chooses the first weights and the order of the rows.
+        epochs: passes over the rows, at most.
+        batch_size: rows per update.
         progress: show a bar.
 
     Raises:

@@ -28,9 +28,9 @@ def epoch_order(
 
     Args:
         rows: places in the training arrays, shape ``(m,)``.
-        updates: how many.
-        batch_size: rows an update.
-        rng: of the shuffles.
+        updates: how many updates there are.
+        batch_size: rows per update.
+        rng: shuffles the rows of each pass.
 
     Returns:
         int32, shape ``(updates, batch_size)``. Read line by line, each ``m`` in a row
@@ -61,7 +61,7 @@ class Trainer:
         kind: the rung.
         inputs: training inputs by name.
         sizes: vocabulary sizes by name.
-        batch_size: rows an update.
+        batch_size: rows per update.
         fuse: let XLA fuse the operations of an update. That costs a second or two once, then an
             update takes less than half the time; results agree up to rounding. For many fits.
 
@@ -139,7 +139,7 @@ class Trainer:
 
         Args:
             labels: shape ``(n,)``; a value between 0 and 1 is a chance of 1.
-            seed: of the first weights and of the order of rows.
+            seed: chooses the first weights and the order of the rows.
             updates: a fixed number of updates.
             epochs: passes over the rows, at most, when ``valid`` is given.
             sample_weight: shape ``(n,)``; an update descends ``mean(w * loss)``.
@@ -155,9 +155,9 @@ class Trainer:
             The fitted model; its weights are its own, later fits leave them alone.
 
         Raises:
-            ValueError: not exactly one of updates, epochs, order; no update; an order
-                of another shape or with unknown rows; wrong lengths; a sample_weight
-                that is negative or not finite; training diverged.
+            ValueError: not exactly one of updates, epochs and order is given; there is no update;
+                the order has another shape or names unknown rows; labels or weights have another
+                length than the inputs; a weight is negative or not finite; training diverged.
         """
         weight = self._checked(labels, sample_weight)
         rows = np.arange(self._size) if rows is None else np.asarray(rows)
@@ -186,7 +186,7 @@ class Trainer:
 
         Args:
             labels: shape ``(n,)``.
-            seed: of the first weights.
+            seed: chooses the first weights.
             order: which rows each update sees, ``(updates, batch_size)``.
             at: after how many updates, rising, from 0 (the first weights) to all of them.
             sample_weight: shape ``(n,)``.

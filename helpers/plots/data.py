@@ -30,7 +30,7 @@ def plot_roles(table: pd.DataFrame, *, ax: Axes | None = None, title: str = "") 
         title: what the figure shows.
 
     Returns:
-        The axes, with one bar a row.
+        The axes, with one bar per row.
     """
     ax = new_axes(ax, height=3.2)
     gaps = table.cutoff.drop_duplicates().diff().dt.days.dropna()
@@ -64,7 +64,7 @@ def plot_positive_share(
         xlabel: name and unit of the groups.
 
     Returns:
-        The axes, with one point a row; the number of samples stands above it.
+        The axes, with one point per row; the number of samples stands above it.
     """
     ax = new_axes(ax, height=3.2)
     ax.plot(table.group, table.positive_share, marker="o", color=COLORS["blue"])
@@ -94,7 +94,8 @@ def plot_visible_events(
     """Draw one user's events a day, and what a sample's features may see of them.
 
     Args:
-        table: one row a day: ``day`` (time), ``events``, ``seen`` (True where the features see it).
+        table: one row per day: ``day`` (time), ``events`` and ``seen`` (True where the features
+            see it).
         cutoff: first moment that the features cannot see.
         end: where the period of the label ends.
         ax: axes to draw on; new ones if None.
@@ -134,7 +135,7 @@ def plot_column_auc(table: pd.DataFrame, *, ax: Axes | None = None, title: str =
     """Draw the AUC that each column reaches on its own, beside a line at a random order.
 
     Args:
-        table: one row a column: ``column`` (text), ``auc``, ``honest`` (False for a leak).
+        table: one row per column: ``column`` (text), ``auc``, ``honest`` (False for a leak).
         ax: axes to draw on; new ones if None.
         title: what the figure shows.
 

@@ -82,7 +82,7 @@ def plot_cost(table: pd.DataFrame, *, ax: Axes | None = None, title: str = "") -
     """Draw what the norms of a batch cost against its size, in gradient steps of that batch.
 
     Args:
-        table: one row a batch size: ``rows, step_ms, norms_ms``, and their ``ratio``.
+        table: one row per batch size: ``rows, step_ms, norms_ms``, and their ``ratio``.
         ax: axes to draw on; new ones if None.
         title: what the figure shows.
 

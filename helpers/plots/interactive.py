@@ -77,7 +77,7 @@ def draw_norm(norm: float, points: pd.DataFrame, *, ax: Axes | None = None) -> A
 
     Args:
         norm: the length along the curve.
-        points: one row a sample: ``surprise`` (0 to 1), ``leverage``.
+        points: one row per sample: ``surprise`` (0 to 1), ``leverage``.
         ax: axes to draw on; new ones if None.
 
     Returns:
@@ -155,7 +155,7 @@ def norm_slider(points: pd.DataFrame, *, show: bool | None = None) -> VBox | Non
     """Return a slider for :func:`draw_norm`, or None where nobody could move it.
 
     Args:
-        points: one row a sample: ``surprise`` (0 to 1), ``leverage``.
+        points: one row per sample: ``surprise`` (0 to 1), ``leverage``.
         show: True to make it in any case, False never; None asks :func:`can_move`.
     """
     norms = points.surprise * points.leverage

@@ -61,7 +61,7 @@ def plot_fitted_lines(
     """Draw points and the lines that predict them.
 
     Args:
-        points: one row a sample: ``x``, ``y``.
+        points: one row per sample: ``x``, ``y``.
         lines: one row an end of a line: ``x``, ``y``, ``name``.
         ax: axes to draw on; new ones if None.
         title: what the figure shows.
@@ -84,7 +84,7 @@ def plot_descent(descent: pd.DataFrame, *, ax: Axes | None = None, title: str = 
     """Draw the loss after each step of gradient descent, on a logarithmic axis.
 
     Args:
-        descent: one row a step: ``step``, ``loss`` (above 0), ``name`` (of the run).
+        descent: one row per step: ``step``, ``loss`` (above 0), ``name`` (of the run).
         ax: axes to draw on; new ones if None.
         title: what the figure shows.
 

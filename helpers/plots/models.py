@@ -48,7 +48,7 @@ def plot_history(table: pd.DataFrame, *, ax: Axes | None = None, title: str = ""
     """Draw training and validation loss against updates, one colour a model.
 
     Args:
-        table: one row an evaluation: ``model, updates, train_loss, valid_loss``.
+        table: one row per evaluation: ``model, updates, train_loss, valid_loss``.
         ax: axes to draw on; new ones if None.
         title: what the figure shows.
 

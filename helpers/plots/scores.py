@@ -26,7 +26,7 @@ def plot_surprise_leverage(
     Curves join places of equal gradient norm, which is their product.
 
     Args:
-        table: one row a sample: ``surprise`` (0 to 1), ``leverage``.
+        table: one row per sample: ``surprise`` (0 to 1), ``leverage``.
         norms: the lengths along the curves.
         ax: axes to draw on; new ones if None.
         title: what the figure shows.

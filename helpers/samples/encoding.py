@@ -133,7 +133,7 @@ def bags(recent: np.ndarray, item_numbers: np.ndarray, *, length: int = BAG_LENG
     Args:
         recent: places in the list of items, newest first, -1 for none, shape ``(n, m)``.
         item_numbers: the vocabulary's number of each item in that list.
-        length: how many to keep.
+        length: how many of the last items to keep.
 
     Returns:
         int32, shape ``(n, length)``; an item bought twice stands there twice.

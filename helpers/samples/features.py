@@ -31,7 +31,7 @@ class Inputs:
     """What the features are made of, coded once.
 
     Attributes:
-        exposures: one row a sample, with ``cutoff_day``.
+        exposures: one row per sample, with ``cutoff_day``.
         events: the events of these users that features may count, with ``day``.
         totals: the daily totals of all users, as
             :func:`helpers.samples.history.daily_totals` makes them.
@@ -125,7 +125,7 @@ class _Codes:
 
 
 def _optional(name: str, inputs: Inputs) -> list[Ints] | None:
-    """Return the codes of a column in exposures, events and totals; None: the log has it not."""
+    """Return the codes of a column in exposures, events and totals, or None where it is missing."""
     if name not in inputs.exposures or inputs.exposures[name].isna().all():
         return None
     empty = pd.Series([None], dtype=object)

@@ -104,7 +104,7 @@ class History:
         values: optional amounts by name, each shape ``(m,)``; NaN counts as 0. They
             are rounded to 2**-24 and limited to 2**50, and then added without error.
             Whole numbers and truth values are taken as they are.
-        counts: how many events each row stands for, 1 or more; None: one each.
+        counts: how many events each row stands for, 1 or more; None means one each.
 
     Example:
         >>> past = History(np.array([7, 7, 8]), np.array([1, 3, 3]))
@@ -180,7 +180,7 @@ def daily_totals(events: pd.DataFrame) -> pd.DataFrame:
     """Return what happened with each product on each day.
 
     Args:
-        events: one row an event, with ``item_id`` and ``day`` (whole number), and
+        events: one row per event, with ``item_id`` and ``day`` (whole number), and
             optionally ``store_id``, ``query`` and ``price``.
 
     Returns:

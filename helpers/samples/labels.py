@@ -50,8 +50,8 @@ def crosses(exposures: pd.DataFrame, cutoff: Ints, ends: np.ndarray, task: Task)
     """Mark exposures whose label window reaches into the next role.
 
     Args:
-        exposures: with ``event_time``.
-        cutoff: first day of each exposure's period.
+        exposures: exposures with their ``event_time``.
+        cutoff: the first day of each exposure's period.
         ends: the day after the last of each role, in order.
         task: states the window.
     """
@@ -66,8 +66,8 @@ def succeeded(exposures: pd.DataFrame, events: pd.DataFrame, task: Task) -> np.n
     """Return 1 where a success that matches lies within the window, else 0.
 
     Args:
-        exposures: with ``event_time``, ``cutoff_day`` and the columns to match on.
-        events: with ``event_type``, of which the successes are taken.
+        exposures: exposures with ``event_time``, ``cutoff_day`` and the columns to match on.
+        events: events with their ``event_type``, of which the successes are taken.
         task: states the successes, the columns to match on and the window.
 
     Returns:

@@ -53,7 +53,7 @@ class Samples:
     """Exposures in time order, ready for a model.
 
     Attributes:
-        table: one row a sample: ``sample_id`` (its place), ``user_id``,
+        table: one row per sample: ``sample_id`` (its place), ``user_id``,
             ``item_id``, ``event_time`` (UTC), ``cutoff`` (first day that
             features cannot see), ``role``, ``label`` (0 or 1) and what the source
             knows of the exposure, such as ``list_id`` or ``query``.
@@ -62,13 +62,13 @@ class Samples:
         numbers: ``item`` and ``subcategory``, int32 ``(n,)``, and ``recent``,
             int32 ``(n, k)``: the user's last items, 0 where there are fewer.
         sizes: how many numbers each vocabulary needs, with padding and unknown.
-        feature_names: of the dense columns.
-        source: name of the source.
+        feature_names: the names of the dense columns.
+        source: the name of the source.
         notes: what a reader must know about the source.
         logit_offset: add it to a logit to speak of all exposures.
         dropped: rows that did not become samples: ``table, kind, column, reason, rows``
             (:mod:`helpers.data.dropped`).
-        fingerprint: of the data that the samples were made from.
+        fingerprint: a digest of the data that the samples were made from.
         truth: planted truth of the samples by row, or None.
     """
 
@@ -111,7 +111,7 @@ class Samples:
         return self.table[name].to_numpy()[rows]
 
     def lists(self, rows: np.ndarray) -> np.ndarray:
-        """Return whole numbers that tell the lists apart; without lists, one a user and day.
+        """Return whole numbers that tell the lists apart; without lists, one per user and day.
 
         A list is of one user: a name that several users have is one list of each.
         """
@@ -145,14 +145,16 @@ def load_samples(
     """Return the samples of a source, from the cache where they were made before.
 
     Args:
-        source: as :func:`helpers.data.sources.open_source` takes it.
-        path: of the source; for ``csv`` its folder.
-        schema: a ``schema.yaml``; empty: the one that the source finds itself.
-        seed: of the rows that ``journey`` draws, and of the products that are drawn
-            for a log of successes only.
+        source: the name of a source, as :func:`helpers.data.sources.open_source` takes it.
+        path: where the source is; for ``csv`` the folder with its files.
+        schema: the path of a ``schema.yaml``; left empty, the source finds its own.
+        seed: chooses the rows that ``journey`` draws, and the products that are drawn
+            where a log holds successes only.
 
     Raises:
-        DataError: as :func:`helpers.data.sources.open_source` and :func:`make_samples`.
+        DataError: the source cannot be opened (see
+            :func:`helpers.data.sources.open_source`), or no samples can be made of it (see
+            :func:`make_samples`).
 
     Example:
         >>> samples = load_samples("sample")
@@ -179,12 +181,12 @@ def make_samples(tables: Tables, *, seed: int = 0) -> Samples:
     """Make samples from checked tables.
 
     Args:
-        tables: of a source.
-        seed: of the products that are drawn for a log of successes only; the one that
-            the tables were opened with, as their fingerprint tells of it.
+        tables: the checked tables of a source.
+        seed: chooses the products that are drawn where a log holds successes only. It must be
+            the seed that the tables were opened with, because their fingerprint tells of it.
 
     Raises:
-        DataError: no exposure or no success at all, one user only, too short a
+        DataError: there is no exposure or no success at all, one user only, too short a
             period for four roles, or a role with one class only.
     """
     task, events = tables.task, tables.user_behavior

@@ -142,7 +142,7 @@ def test_a_column_of_labels_is_read_as_one_label_a_row():
     want = log_loss([1, 0], [0.5, 0.2])
     assert log_loss([[1], [0]], [0.5, 0.2]) == want
     assert log_loss(np.array([[1], [0]]), [[0.5], [0.2]]) == want
-    with pytest.raises(ValueError, match="one value a row"):
+    with pytest.raises(ValueError, match="one value per row"):
         log_loss([[1, 0], [0, 1]], [0.5, 0.2])
 
 
@@ -151,8 +151,8 @@ def test_a_column_of_labels_is_read_as_one_label_a_row():
     ("labels", "scores", "message"),
     [
         ([], [], "is empty"),
-        ([0, 1, 1], [0.1, 0.2], r"one value a row; got \(3,\) labels and \(2,\)"),
-        ([[0, 1]], [0.1, 0.2], "one value a row"),
+        ([0, 1, 1], [0.1, 0.2], r"one value per row; got \(3,\) labels and \(2,\)"),
+        ([[0, 1]], [0.1, 0.2], "one value per row"),
         ([0, 1], [[0.1, 0.2], [0.3, 0.4]], r"must have shape \(n,\) or \(n, 1\); got \(2, 2\)"),
         ([0, 1], [0.1, np.nan], "1 of 2 are NaN or infinite, the first in row 1"),
         ([0, 1], [np.inf, 0.1], "the first in row 0"),

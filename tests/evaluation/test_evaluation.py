@@ -166,7 +166,7 @@ def test_evaluate_gives_nan_for_what_was_not_asked():
     ("labels", "scores", "message"),
     [
         ([], [], "is empty"),
-        ([0, 1, 1], [0.1, 0.2], "one value a row"),
+        ([0, 1, 1], [0.1, 0.2], "one value per row"),
         ([0, 1], [0.1, np.nan], "1 of 2 are NaN or infinite"),
         ([0, 3], [0.1, 0.2], "labels must be 0 or 1; got 3"),
         ([1, 1], [0.1, 0.2], "both classes; all 2 are 1"),

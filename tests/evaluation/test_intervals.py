@@ -201,7 +201,7 @@ def test_too_few_users_with_both_classes_are_refused():
     [
         ({"users": ["a"] * 4}, "at least 2 users; got 1"),
         ({"users": ["a", "b"]}, r"users must have shape \(4,\)"),
-        ({"labels": [0, 1]}, "labels must have one value a row"),
+        ({"labels": [0, 1]}, "labels must have one value per row"),
         ({"labels": [1] * 4}, "both classes"),
         ({"labels": [0, 1, 2, 1]}, "labels must be 0 or 1"),
         ({"after": np.full((2, 4), np.nan)}, "scores must be finite"),

@@ -177,7 +177,7 @@ def test_a_k_below_one_is_refused(metric, k):
 @pytest.mark.parametrize(
     ("groups", "message"),
     [
-        (["a"], r"must have shape \(2,\), one a row; got \(1,\)"),
+        (["a"], r"must have shape \(2,\), one per row; got \(1,\)"),
         (["a", None], "is missing in 1 of 2 rows"),
         ([1.0, np.nan], "is missing in 1 of 2 rows"),
     ],

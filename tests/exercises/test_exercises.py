@@ -106,7 +106,7 @@ def test_each_wrong_norm_gets_the_hint_that_fits(wrong, hint):
         (keras.losses.MeanSquaredError(), 'reduction="none"'),
         (lambda y, p: (y - p) ** 2, "stretch to a table"),
         (lambda y, p: tf.reduce_mean((y - p) ** 2, axis=1), "stretch to a table"),
-        (lambda y, p: tf.concat([p, p], axis=1), "one value a row"),
+        (lambda y, p: tf.concat([p, p], axis=1), "one value per row"),
         (lambda y, p: -tf.nn.log_softmax(p[:, 0]), "average over the batch"),
         (lambda y, p: 1 / 0, "ZeroDivisionError"),
         ("mse", "not their names"),

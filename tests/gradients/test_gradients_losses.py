@@ -96,7 +96,7 @@ def test_every_loss_of_keras_is_taken_by_object_name_and_compiled_model(name):
 def test_a_loss_of_whole_batches_is_refused(name):
     y = classes() if name == "Circle" else np.eye(4, dtype="float32")[classes()]
     engine = PerSampleGradients(network(4, "softmax"), getattr(keras.losses, name)())
-    with pytest.raises(ValueError, match="one value a row|changes with the rows beside it"):
+    with pytest.raises(ValueError, match="one value per row|changes with the rows beside it"):
         engine.norms(features(), y)
 
 

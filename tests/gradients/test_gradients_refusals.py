@@ -92,7 +92,7 @@ def test_labels_broadcast_against_predictions_are_refused():
     x, y = dense_rows(8)
     model = linear()
     square = PerSampleGradients(model, lambda y, p: (y - p) ** 2)  # (8,) and (8, 1)
-    with pytest.raises(ValueError, match=r"one value a row, shape \(n,\); got \(n, n\)"):
+    with pytest.raises(ValueError, match=r"one value per row, shape \(n,\); got \(n, n\)"):
         square.norms(x, y)
     mean = PerSampleGradients(model, lambda y, p: tf.reduce_mean((y - p) ** 2, axis=1))
     with pytest.raises(ValueError, match=r"labels have shape \(n,\) and the predictions \(n, 1\)"):
@@ -194,7 +194,7 @@ def test_rows_in_an_order_of_their_contents_are_found_also_where_the_first_batch
 def test_a_reduced_loss_is_refused():
     x, y = dense_rows(4)
     engine = PerSampleGradients(linear(), lambda y, p: tf.reduce_mean(half_square(y, p)))
-    with pytest.raises(ValueError, match=r"one value a row, shape \(n,\); got \(\) .*Do not av"):
+    with pytest.raises(ValueError, match=r"one value per row, shape \(n,\); got \(\) .*Do not av"):
         engine.norms(x, y)
 
 
@@ -433,7 +433,7 @@ def test_labels_of_the_wrong_shape_are_refused_with_the_shapes():
     with pytest.raises(ValueError, match=r"does not take these labels: y has shape \(n,\) .*pred"):
         engine.norms(x, y)
     each = PerSampleGradients(linear(), lambda y, p: (y[:, None] - p) ** 2)
-    with pytest.raises(ValueError, match=r"one value a row, shape \(n,\); got \(n, 1\)"):
+    with pytest.raises(ValueError, match=r"one value per row, shape \(n,\); got \(n, 1\)"):
         each.norms(x, y)
 
 

@@ -118,7 +118,7 @@ def test_without_the_curve_of_the_loss_the_kernel_is_that_of_a_squared_error():
 def test_a_kernel_that_makes_no_sense_is_refused():
     x, y, goal = rows()
     two = network(outputs=2)
-    with pytest.raises(ValueError, match="one output a row"):
+    with pytest.raises(ValueError, match="one output per row"):
         GradientKernel(two, lambda y, z: z[:, 0], x, y, goal).at(two.get_weights())
     one = network()
     concave = GradientKernel(one, lambda y, z: -(z**2), x, y, goal).at(one.get_weights())

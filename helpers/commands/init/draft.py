@@ -67,8 +67,8 @@ def write_draft(
     Args:
         path: the folder of a ``csv`` source.
         source: ``csv`` or ``mysql``.
-        out: the file to write; None: ``schema.yaml`` in the folder, for a server in the
-            folder that one is in.
+        out: the file to write. By default it is ``schema.yaml``, in the folder of the source or,
+            for a server, in the folder that one is in.
         progress: show a bar where looking takes long.
 
     Returns:

@@ -56,11 +56,11 @@ class Look:
     """What a first look at a stored table shows.
 
     Attributes:
-        name: of the file, or the table of a server.
-        frame: some rows as text, stripped; blank is missing.
+        name: the name of the file, or of the server's table.
+        frame: some rows as text without blanks around it; a blank value is missing.
         rows: about how many rows the table has.
         files: what ``file:`` must say; empty for a table of a server.
-        encoding, delimiter, decimal: of a text file.
+        encoding, delimiter, decimal: how a text file is written.
         notes: what a person should check about how the file is read.
     """
 
@@ -78,11 +78,11 @@ def look_at_folder(folder: Path, *, progress: bool = False) -> tuple[list[Look],
     """Look at every table in a folder.
 
     Args:
-        folder: where the tables are.
-        progress: show a bar where there are many.
+        folder: the folder that the tables are in.
+        progress: show a bar where there are many files.
 
     Returns:
-        The tables, and by name why a file is none.
+        The tables; and the names of the other files, with why each is no table.
 
     Raises:
         DataError: there is no such folder, or nothing in it is a table.
@@ -150,18 +150,25 @@ def _groups(looks: list[Look], present: list[str]) -> list[Look]:
 
 
 def _look_at_text(path: Path) -> Look:
+    """Return a look at a text file: its head, and slices from further on.
+
+    Raises:
+        DataError: it is no table that can be read. The message gives the reason, not the file.
+    """
     head, slices, size = _bytes(path)
     if not head.strip():
         raise DataError("the file is empty")
     encoding, doubt = guess_encoding(b"\n".join([head, *slices]))
     text = _decode(head, encoding)
     if len(head) < size:
-        text = text[: text.rfind("\n") + 1] or text
+        text = text[: text.rfind("\n") + 1] or text  # the last line is cut through
     delimiter = _guess_delimiter(text)
     names, rows, lines = _read_rows(text, delimiter)
     _check_width(len(names))
-    again = names in rows
+    again = names in rows  # files were joined with their headers
     _check_names(names, rows, again)
+    # A slice begins within a line, which is dropped. In UTF-16 it might begin within a letter,
+    # and then nothing behind it could be read.
     for piece in slices if encoding != "utf-16" else ():
         inner = _decode(piece, encoding).split("\n", 1)[-1]
         rows += _read_rows("\n".join([delimiter.join(names), inner]), delimiter)[1][:2_000]
@@ -219,6 +226,17 @@ def _slices(stream: io.BufferedIOBase | io.BytesIO, size: int) -> Iterator[bytes
 def guess_encoding(content: bytes) -> tuple[str, str]:
     """Return the encoding that fits some bytes best, and why it should be checked.
 
+    Args:
+        content: the head of a file, and perhaps slices from further on, whose first and last
+            characters may be cut through.
+
+    Returns:
+        The name of the encoding, and a phrase that a person should read before it is trusted;
+        the phrase is empty where nothing else is likely.
+
+    Raises:
+        DataError: the content is no text, or its encoding is none of those that are known.
+
     Example:
         >>> guess_encoding("España".encode("latin-1"))[0], guess_encoding("España".encode())[0]
         ('latin-1', 'utf-8')
@@ -229,19 +247,25 @@ def guess_encoding(content: bytes) -> tuple[str, str]:
         return "utf-16", ""
     if b"\0" in content[:4096]:
         raise DataError("this is no text: it holds zero bytes")
+    # ASCII reads the same in every encoding, so only the other lines tell something.
     foreign = [line for line in content.split(b"\n") if not line.isascii()]
-    # A slice may cut a character through.
+    # What cannot be read as UTF-8 becomes U+FFFD; one that the file holds itself is no fault. A
+    # slice may cut a character through at either end, so two faults per slice do not speak
+    # against UTF-8, as long as there are many lines beside them that can be read.
     broken = content.decode("utf-8", "replace").count("\ufffd") - content.count(b"\xef\xbf\xbd")
     if not foreign or broken <= 2 * len(_PLACES) and broken < 0.2 * len(foreign):
         return "utf-8", ""
     likely = plausible_encodings(b"\n".join(foreign[:2_000]))
+    # In a script of East Asia each character has two bytes, so nearly every run of bytes above
+    # ASCII is of even length. Accented letters of Europe stand alone, in runs of one.
     runs = [len(run) % 2 == 0 for run in re.findall(rb"[\x80-\xff]+", content)]
-    if sum(runs) >= 0.9 * len(runs):  # two bytes a letter, as scripts of East Asia have
+    if sum(runs) >= 0.9 * len(runs):
         likely = [name for name in likely if name in _EASTERN] or ["gb18030"]
     if not likely:
         raise DataError("its text is in no known encoding; save it as UTF-8")
+    # cp1252 and latin-1 differ in the bytes 80 to 9F only; without these, either is right.
     if likely[0] == "cp1252" and not re.search(rb"[\x80-\x9f]", content):
-        return "latin-1", ""  # the two differ only there
+        return "latin-1", ""
     others = [name for name in likely[1:] if {name, likely[0]} != {"cp1252", "latin-1"}]
     return likely[0], f"the text could be {' or '.join(others)} too" if others else ""
 
@@ -388,10 +412,10 @@ def look_at_server(url: str | None = None) -> tuple[list[Look], dict[str, str]]:
     """Look at every table of a MySQL server's database.
 
     Args:
-        url: of the database; None: as the environment says.
+        url: the database's address; None takes it from the environment.
 
     Returns:
-        The tables, and by name why one cannot be used.
+        The tables; and the names of those that cannot be used, with why.
 
     Raises:
         DataError: the server cannot be reached, or its database has no table with rows.

@@ -27,10 +27,10 @@ class LogPart:
     """One stored table of events.
 
     Attributes:
-        guess: what its columns are.
-        event: every row is one event of this type; empty: a column says.
-        reason: why.
-        values: stored event to the canonical one, where they differ.
+        guess: what its columns seem to be.
+        event: the type of event that every row is; empty where a column says it.
+        reason: why every row is taken for an event of this type.
+        values: the canonical event for each stored one, where the two differ.
         events: the canonical events in it.
         rules: rows to leave out.
     """
@@ -91,8 +91,8 @@ def make_draft(looks: list[Look], skipped: dict[str, str], *, progress: bool = F
     """Return what the tables seem to be.
 
     Args:
-        looks: at the tables.
-        skipped: by name, why other files are none.
+        looks: a look at each table.
+        skipped: why other files are no tables, by their names.
         progress: show a bar where there are many columns.
     """
     with column_meter(sum(look.frame.shape[1] for look in looks), "columns", progress) as bar:

@@ -25,23 +25,23 @@ _NOT_NOW = {  # a time that is a fact about a person or product, not of an event
 _MANY = 30  # more different values than this are no event types
 #: Longer names are not proposed: a draft has to stay a file that a person reads.
 LONGEST_NAME = 200
-#: Below this a name says too little.
+#: A name whose score is lower says too little.
 SURE = 0.6
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a column holds; shares are of the rows looked at.
+    """What a column holds; all shares are taken among the rows looked at.
 
     Attributes:
-        name: of the column.
-        missing: share without a value.
-        distinct: how many different values.
-        unique: different values by values.
-        number: share of the values that are numbers.
-        whole: share of the numbers that are whole.
-        negative: share of the numbers below zero.
-        clock: how it writes times, or None.
+        name: the name of the column.
+        missing: the share of rows without a value.
+        distinct: how many different values it has.
+        unique: the number of different values divided by the number of values.
+        number: the share of the values that are numbers.
+        whole: the share of the numbers that are whole.
+        negative: the share of the numbers that are below zero.
+        clock: how it writes times, or None where it holds no times.
         values: the different values, where there are few.
     """
 
@@ -78,10 +78,10 @@ class Guess:
     """What each column of a table seems to be.
 
     Attributes:
-        look: the table.
-        facts: of its columns, by name.
-        columns: canonical column to the stored ones.
-        doubts: canonical column to why it should be checked.
+        look: a look at the table.
+        facts: what each column holds, by the column's name.
+        columns: the stored columns that fill each canonical one.
+        doubts: why a person should check the choice for a canonical column.
         clock: how the time is written, or None.
         by_content: canonical columns whose stored one was taken for what it holds, not its name.
         numbered_events: the events are numbers, and which is which is a guess.
@@ -160,7 +160,7 @@ def guess_roles(look: Look, *, seen: Callable[[], object] = lambda: None) -> Gue
     """Return what each column of a table seems to be.
 
     Args:
-        look: at the table.
+        look: a look at the table.
         seen: is called after a look at each column.
 
     Example:
@@ -191,34 +191,59 @@ def guess_roles(look: Look, *, seen: Callable[[], object] = lambda: None) -> Gue
 
 
 def _take_time(guess: Guess) -> None:
-    """Find the time of the event: one column, or a day and a time of day."""
+    """Find the time of the event: one column, or a day and a time of day.
 
-    def score(facts: Facts, clock: TimeFormat) -> float:
-        if set(words(facts.name)) & _NOT_NOW:
-            return 0.1
-        return 0.2 + name_score(facts.name, "event_time") + 0.1 * (clock.kind == "moment")
-
+    Of a table with the columns ``order_date`` (2024-03-01), ``order_time`` (18:05) and
+    ``birthday`` (1980-01-01), the first two together become the time of the event.
+    """
     clocks = [(f, f.clock) for f in guess.facts.values() if f.clock]
-    # A whole number may be an id: only its name makes it a time.
-    found = [(f, clock) for f, clock in clocks
-             if clock.kind != "hour" and (not clock.number or score(f, clock) >= SURE)]  # fmt: skip
+    found = [(facts, clock) for facts, clock in clocks if _may_be_time(facts, clock)]
     if not found:
         return
-    best, clock = max(found, key=lambda pair: (score(*pair), pair[0].distinct))
-    sure, names = score(best, clock) >= SURE, [best.name]
+    # The best name wins. Of equal names, the column with more different values tells more.
+    best, clock = max(found, key=lambda pair: (_time_score(*pair), pair[0].distinct))
+    is_named, names = _time_score(best, clock) >= SURE, [best.name]
     hours = [(f.name, clock) for f, clock in clocks if clock.kind == "hour"]
     if clock.kind == "day" and hours:
         hour, of_day = max(hours, key=lambda pair: bool(set(words(pair[0])) & _HOURS))
+        # 9:05 beside 18:05 has fewer characters, which ISO 8601 does not allow.
         padded = guess.look.frame[hour].dropna().str.len().nunique() == 1
         names, clock = [best.name, hour], _joined(clock, of_day, padded=padded)
-    guess.clock, doubt = clock, clock.doubt
-    if not doubt and not sure:
-        doubt = "taken because it holds times, not for its name"
-    elif not doubt and len(found) > 1:
-        doubt = "other columns hold times too"
-    if not doubt and clock.kind == "day":
-        doubt = "it names days without a time of day"
+    guess.clock = clock
+    doubt = _doubt_of_time(clock, is_named=is_named, alone=len(found) == 1)
     guess.take("event_time", *names, doubt=doubt)
+
+
+def _time_score(facts: Facts, clock: TimeFormat) -> float:
+    """Return how much a column's name, and a little its format, speak for the event's time."""
+    if set(words(facts.name)) & _NOT_NOW:
+        return 0.1  # below any other time, and still better than none
+    return 0.2 + name_score(facts.name, "event_time") + 0.1 * (clock.kind == "moment")
+
+
+def _may_be_time(facts: Facts, clock: TimeFormat) -> bool:
+    """Return whether a column can be the event's time on its own, or as its day."""
+    if clock.kind == "hour":
+        return False
+    # Any whole number could be seconds since 1970, or an id: only its name makes it a time.
+    return not clock.number or _time_score(facts, clock) >= SURE
+
+
+def _doubt_of_time(clock: TimeFormat, *, is_named: bool, alone: bool) -> str:
+    """Return the strongest reason to check the choice of the time, or nothing.
+
+    Args:
+        clock: how the chosen time is written.
+        is_named: whether the column's name speaks for the choice.
+        alone: whether no other column could have been chosen.
+    """
+    if clock.doubt:
+        return clock.doubt
+    if not is_named:
+        return "taken because it holds times, not for its name"
+    if not alone:
+        return "other columns hold times too"
+    return "it names days without a time of day" if clock.kind == "day" else ""
 
 
 def _joined(day: TimeFormat, hour: TimeFormat, *, padded: bool) -> TimeFormat:

@@ -20,9 +20,9 @@ class LeaveOutProposal:
 
     Attributes:
         column: the stored column.
-        test: as ``schema.yaml`` names it.
-        value: what it is compared with.
-        share: of the rows looked at that it leaves out.
+        test: the test, under the name that ``schema.yaml`` gives it.
+        value: what the column is compared with.
+        share: the share of the rows looked at that the rule leaves out.
         why: what these rows seem to be.
         sure: whether a person need not check it.
     """

@@ -53,7 +53,8 @@ class TimeFormat:
     """How a column writes its times.
 
     Attributes:
-        text: as ``schema.yaml`` writes it: ``ISO 8601``, ``unix s``, ``unix ms``, a format.
+        text: the format as ``schema.yaml`` writes it: ``ISO 8601``, ``unix s``, ``unix ms``, or
+            one such as ``%d.%m.%Y``.
         kind: ``moment``, ``day`` or ``hour`` (a time of day without a date).
         zoned: the values name a zone, or count from a fixed moment.
         doubt: why a person should check it; empty where there is no doubt.
@@ -164,7 +165,12 @@ def _clock(parts: pd.DataFrame) -> str:
 
 
 def _dates(values: pd.Series, parts: pd.DataFrame, rest: str) -> Iterator[tuple[str, str]]:
-    """Yield the possible formats of the date, each with its doubt."""
+    """Yield the possible formats of the date, each with its doubt.
+
+    A number above 12 is a day: 13/02 decides for day first. Where none occurs, the order is read
+    both ways, since the rows of a log mostly stand in the order of time: 11/02, 12/02, 01/03 goes
+    up all the way if the day is first, and turns back if the month is.
+    """
     sep = parts["s"].mode().iloc[0]
     if parts["a"].str.len().median() == 4:
         yield f"%Y{sep}%m{sep}%d", ""

@@ -50,7 +50,7 @@ class Address:
 
     Attributes:
         host, port: where the server listens.
-        database: the database; empty: none chosen.
+        database: the name of the database; empty where none is chosen.
         user, password: who asks; never part of a message.
         socket: path of a socket on this machine, used instead of host and port.
         tls: ``disabled``, ``preferred``, ``required``, ``verify_ca`` or ``verify_identity``.
@@ -156,8 +156,8 @@ def read_address(url: str | None = None) -> Address:
             option file instead, named by the option ``option_file``.
 
     Raises:
-        DataError: no URL, one that cannot be read, an unknown option, or no such file. No
-            message shows a value that may be a password.
+        DataError: there is no URL, it cannot be read or has an unknown option, or a file that it
+            names does not exist. No message shows a value that may be a password.
 
     Example:
         >>> read_address("mysql://reader:secret@db.example:3307/shop").shown

@@ -56,11 +56,11 @@ def load_table(
     ``executemany`` takes 36,000, and ``LOAD DATA LOCAL`` 120,000, but many servers forbid it.
 
     Args:
-        database: where.
-        name: of the table, which must be there.
-        frames: rows; all with the columns of the first. A column that the table does not have
-            is added to it: ``DOUBLE`` for numbers, else ``LONGTEXT``. Times with a zone are
-            written in UTC.
+        database: the open database that holds the table.
+        name: the name of the table, which must exist.
+        frames: the rows, in frames that all have the columns of the first one. A column that
+            the table does not have is added to it: ``DOUBLE`` for numbers, else ``LONGTEXT``.
+            Times with a zone are written in UTC.
         progress: show a bar.
 
     Returns:

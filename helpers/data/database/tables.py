@@ -187,7 +187,7 @@ class Database:
         Args:
             table: its name.
             columns: stored names, in the order wanted; all when not given.
-            rows: of a chunk; fewer where rows are long.
+            rows: the most rows of a chunk; it gets fewer where rows are long.
             progress: show a bar.
 
         Yields:

@@ -72,8 +72,8 @@ def unpack(lines: list[bytes], columns: dict[str, str]) -> pa.Table:
     """Return packed rows as a table of text columns.
 
     Args:
-        lines: one a row, as :func:`packed_row` wrote them.
-        columns: as given there.
+        lines: one per row, as :func:`packed_row` wrote them.
+        columns: the names and types of the columns, as :func:`packed_row` was given them.
 
     Raises:
         pyarrow.ArrowInvalid: a value is not UTF-8 text.

@@ -57,17 +57,17 @@ def refuse_nested(file: Path, wanted: Collection[str] | None) -> None:
 
     Args:
         file: the Parquet file.
-        wanted: names of the columns that are used; None: all.
+        wanted: the names of the columns that are used; None means all of them.
 
     Raises:
-        DataError: such a column holds several values a row.
+        DataError: such a column holds several values per row.
     """
     with steady(file), pq.ParquetFile(file) as stored:
         for field in stored.schema_arrow:
             used = wanted is None or field.name.strip() in wanted
             if used and _is_named(field.name.strip()) and pa.types.is_nested(field.type):
                 raise DataError(
-                    f'{file.name}: column "{field.name.strip():.80}" holds several values a row '
+                    f'{file.name}: column "{field.name.strip():.80}" holds several values per row '
                     f"({str(field.type):.60}); write them in columns of their own, or leave the "
                     "column out."
                 )
@@ -89,6 +89,7 @@ def stream_columnar(file: Path, *, progress: bool = False) -> Iterator[Chunk]:
             yield Chunk(frame, file.name, first)
             first += len(frame)
             bar.update(size * first // max(total, 1) - bar.n)
+        # A file that was cut and mended may hold fewer rows than its end says.
         if first != total:
             raise DataError(
                 f"{file.name}: the file holds {first} rows and says {total}; write it again."

@@ -1,7 +1,8 @@
 """CSV files as frames of text: fast where they are well written, exact where they are not.
 
 PyArrow parses blocks of whole rows, cut by :mod:`helpers.data.files.records`. Its own streaming
-reader would fail where a row is longer than its blocks, and cannot say which line is bad.
+reader would fail where a row is longer than its blocks, and cannot say which line is bad. How
+this reader and DuckDB's fared on nine nasty files stands in :mod:`helpers.data.files`.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ class DelimitedFile:
     """One CSV file.
 
     Args:
-        file: its place.
+        file: the path of the file.
         delimiter: one ASCII character.
-        encoding: what it is written in.
+        encoding: the encoding that it is written in.
 
     Attributes:
         names: the header's names without blanks around them; may hold one that is empty.
@@ -55,7 +56,7 @@ class DelimitedFile:
                 f"{delimiter!r:.40}. Correct it in schema.yaml."
             )
         self.file, self.delimiter, self.encoding = file, delimiter, encoding
-        self._begun: list[tuple[int, int, bool]] = []  # of each block: row, line, one row a line
+        self._begun: list[tuple[int, int, bool]] = []  # of each block: row, line, one row per line
         self._lines: tuple[int, np.ndarray] = (-1, np.empty(0))
         with steady(file):
             self.names = self._header(next(self._blocks(), None))
@@ -117,6 +118,7 @@ class DelimitedFile:
         first = True
         for block in self._blocks(seen):
             if first:
+                # The quotes are counted from the block's beginning, which moves behind the names.
                 _, begin, line = self._first_row(block)
                 quotes = block.quotes[np.searchsorted(block.quotes, begin) :] - begin
                 block = RecordBlock(block.data[begin:], line, quotes)
@@ -175,6 +177,7 @@ class DelimitedFile:
             skipped.append(1)
             return "skip"
 
+        # Columns are numbered for PyArrow: a name may be empty, and then its column is left out.
         keys = [str(i) for i in range(len(self.names))]
         named = {key: name for key, name in zip(keys, self.names, strict=True) if name}
         try:
@@ -237,6 +240,8 @@ class DelimitedFile:
         """Return the rows that have too many or too few values, by what is to be said."""
         records, width = Records(block, self.delimiter), len(self.names)
         good = records.good(width)
+        # PyArrow says how many rows it skipped, but not where they stand. The records do, if
+        # they agree with it on all the others.
         if good.sum() != table.num_rows:
             raise self._unreadable(block)
         found: dict[str, list[int]] = {}
@@ -248,7 +253,7 @@ class DelimitedFile:
 
 
 def _not_utf8(data: bytes) -> int:
-    """Return the place of the first byte that is not UTF-8; -1: there is none."""
+    """Return the place of the first byte that is not UTF-8, or -1."""
     if data.isascii():
         return -1
     view, place = memoryview(data), 0

@@ -16,11 +16,11 @@ __all__ = ["stream_files"]
 
 
 def stream_files(part: StoredTable, folder: Path, *, progress: bool = False) -> Iterator[Chunk]:
-    """Yield the rows of a part's files, at most 100,000 at a time, in the files' order.
+    """Yield the rows of a stored table's files, at most 100,000 at a time, in the files' order.
 
     Args:
-        part: names the files, and how their text is written.
-        folder: where they are.
+        part: the stored table, which names its files and says how their text is written.
+        folder: the folder that the files are in.
         progress: show a bar of the bytes read, where reading takes more than two seconds.
 
     Yields:
@@ -33,8 +33,8 @@ def stream_files(part: StoredTable, folder: Path, *, progress: bool = False) -> 
     Raises:
         DataError: a file is missing, damaged, empty, in another encoding or with another
             delimiter; it changes while it is read; a quote never closes; a value is longer
-            than 1 MB; files of one part have different columns; a column of a Parquet file holds
-            several values a row.
+            than 1 MB; files of one table have different columns; a column of a Parquet file holds
+            several values per row.
 
     Example:
         >>> from helpers.base.paths import DATA
@@ -65,7 +65,7 @@ def _open(file: Path, part: StoredTable, progress: bool) -> _Opened:
 
 
 def _wanted(part: StoredTable) -> set[str] | None:
-    """Return the stored columns that a part uses; None: all."""
+    """Return the stored columns that a table uses, or None where it uses all."""
     if not part.columns or part.extra is None:
         return None
     mapped = {stored for several in part.columns.values() for stored in several}

@@ -105,12 +105,12 @@ def _endless(data: bytes, quotes: np.ndarray, line: int, where: str) -> DataErro
         return _open_quote(where, line)
     return DataError(
         f"{where}: the row that begins in line {line} holds more than 1 MB in one value, or does "
-        "not end; shorten the value, leave its column out of the file, or write one row a line."
+        "not end; shorten the value, leave its column out of the file, or write one row per line."
     )
 
 
 def _last_row_end(data: bytes, quotes: np.ndarray) -> int:
-    """Return the place after the last line end that stands outside of quotes; 0: none."""
+    """Return the place after the last line end that stands outside of quotes, or 0."""
     stop = len(data)
     while stop > 0:
         # A \r at the very end may be the first half of \r\n.

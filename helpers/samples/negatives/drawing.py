@@ -27,9 +27,9 @@ class Drawn:
 
     Attributes:
         exposures: ``user_id``, ``item_id``, ``event_time`` (of the success, also for the
-            products drawn beside it), ``list_id`` (one a user and period, and store where
-            stores are matched on), ``store_id`` where it is matched on, ``cutoff_day`` and
-            ``label``; sorted.
+            products drawn beside it), ``list_id`` (one per user and period, and per
+            store where stores are matched on), ``store_id`` where it is matched on,
+            ``cutoff_day`` and ``label``; sorted.
         notes: sentences on what was drawn.
         logit_offset: add it to a logit to speak of all products on sale; 0 where there is
             no such number.
@@ -62,14 +62,22 @@ def draw_samples(
     Args:
         events: the countable events of the users that samples are made of, with ``day``.
         totals: daily totals of all users' countable events.
-        task: with ``negatives`` above 0.
-        end: first day that is no longer used.
-        seed: of the draws.
+        task: the task, whose ``negatives`` is above 0.
+        end: the first day that is no longer used.
+        seed: starts the random draws; equal seeds draw equal products.
+
+    Returns:
+        The successes and the products beside them, what was left out, and notes on both.
 
     Raises:
-        DataError: no success, a task that does not fit, or no store to match on.
+        DataError: the log holds no success, the task does not fit a log of successes, or
+            there is no store to match on.
 
     Example:
+        Training starts on day 7, so what the users buy on day 3 is history only. On day 9 user
+        u buys ``c``, which nobody else has bought, so this success is left out. User v buys
+        ``a``, and beside it stands one other product, ``b`` or ``c``.
+
         >>> from helpers.samples.history import daily_totals
         >>> log = pd.DataFrame({"user_id": [*"uvuv"], "item_id": [*"abca"], "day": [3, 3, 9, 9]})
         >>> log["event_time"] = pd.to_datetime(log.day, unit="D", utc=True)
@@ -85,7 +93,7 @@ def draw_samples(
     used = taken.period.between(start, end - 1)
     pool = _Pool(taken[used].reset_index(drop=True), totals, task, seed)
     parts = [pool.draw_period(period) for period in np.unique(pool.period)]
-    parts = parts or [(NONE, NONE, NONE)]
+    parts = parts or [(NONE, NONE, NONE)]  # without any period there is nothing to join
     kept, beside, item = (np.concatenate(part) for part in zip(*parts, strict=True))
     alone = "success: no other event with its product in 28 days tells that it was on sale"
     dropped = [
@@ -102,6 +110,9 @@ def draw_samples(
         "start": start,
     }
     offset = 0.0
+    # Drawing evenly keeps the share len(item) / pool.open of all products that could have been
+    # drawn, and every success. So the odds of a success in the sample are those on sale divided
+    # by that share, and the share's logarithm added to a logit takes this back.
     if task.negatives_from == "catalogue" and len(item):
         offset = float(np.log(len(item) / pool.open))
     return Drawn(
@@ -131,7 +142,8 @@ def _check(task: Task) -> None:
 def _taken(events: pd.DataFrame, task: Task) -> tuple[pd.DataFrame, int]:
     """Return the first success of each user, product, period and store, and how many lack one.
 
-    ``own`` is how many events the user had there, of any type.
+    The column ``own`` says how many events, of any type, the user had with the product in that
+    period and store.
     """
     keys = ["user_id", "item_id", *(["store_id"] if "store_id" in task.match_on else [])]
     if keys[-1] not in events:
@@ -149,6 +161,7 @@ def _taken(events: pd.DataFrame, task: Task) -> tuple[pd.DataFrame, int]:
     codes = [pd.factorize(events[key])[0] for key in keys]
     places = join_codes(*codes, period - period.min())
     known, own = np.unique(places, return_counts=True)
+    # A key that is missing, such as an empty store, has no place: places below 0 are left out.
     rows = np.flatnonzero(success & (places >= 0))
     taken = (
         events[[*keys, "event_time"]]
@@ -220,6 +233,7 @@ class _Pool:
         taken, (places, events) = rows, self.on_sale(period)
         if self.task.negatives_from == "catalogue":
             found = np.searchsorted(places, self.store[rows] * len(self.items) + self.item[rows])
+            # On sale by its user's own events alone: left out, as draw_samples explains.
             rows = rows[events[found] > self.own[rows]]
         own, lists = np.unique(self.lists[rows], return_inverse=True)
         order = np.lexsort((rows, lists))  # rows are in time order
@@ -227,10 +241,14 @@ class _Pool:
         first = np.searchsorted(lists, np.arange(len(own)))
         shelf = Shelf(places, events, len(self.items), self.store[rows[first]])
         forbidden = self._taken_by(self.user[rows[first]], taken)
+        # Of what stands on a list's shelf, all that its user took cannot be drawn.
         gone = np.bincount(forbidden[0], shelf.holds(*forbidden), minlength=len(own))
         open_ = shelf.sizes - gone.astype(np.int64)
         wanted = np.bincount(lists, minlength=len(own)) * self.task.negatives
         self._count(open_, wanted)
+        # A success's place in its list. Where products run short, the first successes of a list
+        # get all they want and the later ones what is left: of 5 open products and 2 wanted per
+        # success, three successes get 2, 2 and 1.
         place = np.arange(len(rows)) - first[lists]
         draw = Draw(
             shelf,
@@ -240,6 +258,8 @@ class _Pool:
             forbidden[0] * len(self.items) + forbidden[1],
             popular=self.task.negatives_from == "popular",
         )
+        # Where at most half of the open products are wanted, drawing again after a miss is
+        # quick. The other lists are ranked by chance as a whole.
         draw.one_by_one(wanted * 2 <= open_)
         draw.from_full_lists(self._base[rows[first]], self._item_digest)
         return rows, rows[draw.row], draw.item
