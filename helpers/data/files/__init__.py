@@ -9,7 +9,7 @@ to DuckDB 2.0.0, in UTF-8 and with all columns as text, and as they are to chars
 3.5.2. The readers here got the rows of all nine right, and DuckDB those of eight: one row that is
 too wide made it take the line of three names for one name. The encodings guessed here were right
 for all nine, and those of charset-normalizer for five: it missed Latin-1, Big5, Shift JIS and
-Cyrillic. An earlier trial on nine nasty files gave 16 right answers here and 9 there.
+Cyrillic. ``python bench/bench_readers.py`` repeats it.
 """
 
 from helpers.data.files.reading import stream_files
