@@ -7,10 +7,9 @@ first of them, and applied to one batch or to any number of rows.
 from __future__ import annotations
 
 import itertools
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -30,6 +29,7 @@ from helpers.gradients.certificate import (
 from helpers.gradients.fingerprint import fingerprint
 from helpers.gradients.forms import Tensor
 from helpers.gradients.kept import Pieces
+from helpers.gradients.ranges import Compute, NotFinite, in_range
 from helpers.gradients.row_loss import Loss, row_loss
 from helpers.gradients.streams import Stream, open_stream
 from helpers.gradients.traced import Traced, reason_of
@@ -39,7 +39,6 @@ from helpers.gradients.tracing import checked_model, layers_of
 __all__ = ["PerSampleGradients"]
 
 _CERTIFIED_ROWS = 256  # of the first batch
-_SMALLEST = 1e-15  # norms below may have squares that vanish in single precision
 _ROUNDING = 1e-2  # share of the tolerance that a single operation can reach by rounding
 _ONLY_ROUNDING = (
     "The loss does not change with the weights: what is left of its gradients is rounding. Look "
@@ -50,10 +49,6 @@ _CHANGED = (
     "list) has changed while the rows were computed, so they belong to two models: compute them "
     "again from the first row on."
 )
-
-
-#: From inputs, labels and weights of rows to one number per row, and their losses.
-Compute: TypeAlias = Callable[[Inputs, Inputs, Any], tuple[np.ndarray, Tensor]]
 
 
 class PerSampleGradients:
@@ -124,7 +119,7 @@ class PerSampleGradients:
             RuntimeWarning: norms are NaN or infinite; it names their rows.
         """
         norms = self._norms(x, y, sample_weight)
-        bad = _Bad()
+        bad = NotFinite()
         bad.see(norms)
         bad.warn(0, stacklevel=3)
         return norms
@@ -321,7 +316,7 @@ class PerSampleGradients:
     def _batches(self, stream: Stream, start: int, progress: bool) -> Iterator[np.ndarray]:
         """Yield the norms from a row on, batch by batch, and name the rows that have none."""
         self._traces.renew_if_changed()
-        bad, renewals = _Bad(), self._traces.renewals
+        bad, renewals = NotFinite(), self._traces.renewals
         bar = tqdm(
             desc="gradient norms", unit=" rows", unit_scale=True, disable=not progress,
             total=stream.rows, initial=start,
@@ -363,7 +358,7 @@ class PerSampleGradients:
         n = count_rows(y)
         weights = weights_of(weight, n)
         traced = self._traces.function(name, x, y, weights, *more)
-        compute = _fitting(traced) if name == "norms" else traced
+        compute = in_range(traced) if name == "norms" else traced
         # A single row has no other to depend on, so it proves nothing and needs no proof.
         if n > 1 and not traced.certified:
             found = self._certified(traced, compute, x, y, weights, *more)
@@ -447,67 +442,3 @@ class PerSampleGradients:
         noise, _ = self._traces.function("scales", x, y, weights)(x, y, weights)
         along = [float(tf.norm(v)) for vectors in direction for v in vectors]
         return noise * float(np.linalg.norm(along)) if direction else noise
-
-
-def _fitting(traced: Traced) -> Compute:
-    """Return a traced function of norms that mends those whose squares do not fit."""
-
-    def compute(x: Inputs, y: Inputs, weights: Any) -> tuple[np.ndarray, Tensor]:
-        found, losses = traced(x, y, weights)
-        if not traced.single or ((found >= _SMALLEST) & (found < np.inf)).all():
-            return found, losses
-
-        def again(rows: np.ndarray, w: np.ndarray) -> np.ndarray:
-            return traced(take_rows(x, rows), take_rows(y, rows), w)[0]
-
-        return _rescaled(found, np.asarray(weights), again), losses
-
-    return compute
-
-
-def _rescaled(
-    norms: np.ndarray, weights: np.ndarray, again: Callable[[np.ndarray, np.ndarray], np.ndarray]
-) -> np.ndarray:
-    """Return norms, those computed again whose squares do not fit into single precision.
-
-    A loss that is ``2**60`` times larger has a gradient that is ``2**60`` times larger.
-
-    Args:
-        norms: the norms as they were computed; they are changed in place.
-        weights: one weight per row.
-        again: returns the norms of the rows at some places under other weights.
-    """
-    small, large = (norms < _SMALLEST) & (weights != 0), ~np.isfinite(norms)
-    for rows, factor in ((np.flatnonzero(small), 2.0**60), (np.flatnonzero(large), 2.0**-60)):
-        if len(rows):
-            found = again(rows, factor * weights[rows]) / factor
-            norms[rows] = np.where(np.isfinite(found), found, norms[rows])
-    return norms
-
-
-class _Bad:
-    """Rows whose norm is NaN or infinite."""
-
-    def __init__(self) -> None:
-        self.seen, self.count = 0, 0
-        self.first: list[int] = []
-
-    def see(self, norms: np.ndarray) -> None:
-        """Look at the next norms."""
-        rows = np.flatnonzero(~np.isfinite(norms))
-        self.first += [self.seen + int(row) for row in rows[: 10 - len(self.first)]]
-        self.count += len(rows)
-        self.seen += len(norms)
-
-    def warn(self, start: int, *, stacklevel: int) -> None:
-        """Say which rows they were; it stands at the line of whoever asked for the norms."""
-        if not self.count:
-            return
-        shown = ", ".join(str(start + row) for row in self.first)
-        more = ", ..." if self.count > len(self.first) else ""
-        warnings.warn(
-            f"{self.count} of {self.seen} gradient norms are NaN or infinite, in rows "
-            f"{shown}{more}. Look at the features, the label and the loss of these rows.",
-            RuntimeWarning,
-            stacklevel=stacklevel,
-        )
