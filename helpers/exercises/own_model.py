@@ -131,10 +131,12 @@ def _about_training_mode(model: Any) -> str:
     """Return a hint if the model has a layer that acts otherwise in training, or ""."""
     kinds = [type(layer).__name__ for layer in getattr(model, "layers", [])]
     other = next((k for k in kinds if "Dropout" in k or k == "BatchNormalization"), "")
+    if not other:
+        return ""
     return (
         f"the model has {other}: call it with training=False, or rows mix or jump. If you did: "
         f"{_MANY_WAYS}"
-    ) * bool(other)
+    )
 
 
 def _length(gradient: list[NDArray]) -> float:

@@ -245,7 +245,7 @@ def recommendation(table: pd.DataFrame) -> str:
         else " Under none of the planted noises did dropping suspects help clearly, either."
     )
     if best.verdict == HELPS:
-        worse = ", but with worse probabilities" * bool(best.log_loss_low > 0)
+        worse = ", but with worse probabilities" if best.log_loss_low > 0 else ""
         return (
             f"Drop the suspects of this log: {best.model} gains {numbers} on weeks unseen{worse}."
             + tail
