@@ -63,7 +63,7 @@ def main() -> None:
                 "rows, DuckDB": their_rows(file) == (HEADER, rows),
             }
     table = pd.DataFrame(found).T
-    print(table.replace({True: "right", False: "wrong"}).to_string())
+    print(table.map({True: "right", False: "wrong"}.get).to_string())
     print(f"\nright of {len(table)}: {table.sum().to_dict()}")
     print(f"DuckDB {duckdb.__version__}, charset-normalizer {charset_normalizer.__version__}")
 
