@@ -87,7 +87,6 @@ class _Codes:
 
     def __init__(self, inputs: Inputs) -> None:
         exposures, events, totals = inputs.exposures, inputs.events, inputs.totals
-        self.n = len(exposures)
         self.cutoff = exposures.cutoff_day.to_numpy()
         self.day, self.total_day = events.day.to_numpy(), totals.day.to_numpy()
         self.time = events.event_time.dt.tz_localize(None).to_numpy()
