@@ -27,9 +27,9 @@ from helpers.gradients.certificate import (
     tolerance_of,
 )
 from helpers.gradients.fingerprint import fingerprint
+from helpers.gradients.finite import Compute, NotFinite, in_range
 from helpers.gradients.forms import Tensor
 from helpers.gradients.kept import Pieces
-from helpers.gradients.ranges import Compute, NotFinite, in_range
 from helpers.gradients.row_loss import Loss, row_loss
 from helpers.gradients.streams import Stream, open_stream
 from helpers.gradients.traced import Traced, reason_of
